@@ -1,0 +1,34 @@
+//! What EventFlow is about: parsed values without I/O, async or frameworks.
+//!
+//! A value that exists is valid: names, filters and events are parsed once, at the edge, and trusted
+//! from there on.
+
+mod batch;
+mod consumer;
+mod event;
+mod filter;
+mod identity;
+mod invalid;
+pub mod limits;
+mod name;
+mod offset;
+mod permission;
+mod principal;
+mod time;
+mod topic;
+
+pub use batch::{AppendBatch, BatchId, KnownId, PendingEvent, ReadCap, Segment};
+pub use consumer::{
+    Connection, Consumer, ConsumerId, ConsumerName, Epoch, Mode, NewConsumer, QueuePolicy, ServerId, StartFrom,
+    SubscriptionId,
+};
+pub use event::{Attributes, Event, EventBody, NewEvent, Payload};
+pub use filter::{Filter, TypePattern};
+pub use identity::{ContentHash, IdKey, Identity};
+pub use invalid::{Invalid, Violation};
+pub use name::{NAME_RULE, check_name};
+pub use offset::{Bounds, Offset};
+pub use permission::{Access, Permission};
+pub use principal::{Caller, Principal, ProducerName, Role, Username};
+pub use time::Timestamp;
+pub use topic::{LogId, NewTopic, Topic, TopicChange, TopicId, TopicName, TopicPattern};

@@ -1,0 +1,3 @@
+//! The `eventflow` program.
+
+fn main() {}

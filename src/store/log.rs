@@ -1,0 +1,103 @@
+//! The contract of a topic's log.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::{AppendBatch, Bounds, IdKey, KnownId, Offset, ReadCap, Segment, Timestamp, TopicId};
+
+/// Appending to logs and reading them.
+#[async_trait]
+pub trait LogStore {
+    /// Appends a batch: all its events at consecutive offsets after the head, or nothing.
+    ///
+    /// When it returns [`Appended::Stored`], the events are on disk and every later read on every
+    /// server sees them. Appends to one topic happen one after the other; their order is the order of
+    /// offsets and the order in which they become visible. Offsets have no gaps and are never reused,
+    /// not even when everything was trimmed. Recorded time never decreases along a topic.
+    ///
+    /// What is looked at, in this order:
+    /// 1. the topic: [`AppendError::TopicNotFound`] if it does not exist (any more);
+    /// 2. the batch's id: if a batch with it was appended after `batch.seen`, that one's place is
+    ///    returned and nothing is stored. So a call whose outcome is unknown is repeated unchanged, also
+    ///    while the first one may still be on its way;
+    /// 3. its identities: if any of their keys is in the topic, [`Appended::Known`] lists all that are,
+    ///    and nothing is stored;
+    /// 4. the seal: [`AppendError::TopicSealed`];
+    /// 5. the expected head: [`AppendError::HeadMoved`].
+    ///
+    /// An identity is found for as long as its event is kept.
+    async fn append(&self, topic: TopicId, batch: &AppendBatch) -> Result<Appended, AppendError>;
+
+    /// Which of these ids the topic has, in any order.
+    async fn find_ids(&self, topic: TopicId, keys: &[IdKey]) -> Result<Vec<KnownId>, StoreError>;
+
+    /// Reads a run of events: contiguous, the first one at `after.next()`, unless events there were
+    /// trimmed, when it is the oldest one still kept; empty if there is none.
+    ///
+    /// `trimmed_to` belongs to the same instant as the events. A topic that does not exist is `None`.
+    async fn read(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError>;
+
+    /// What these topics hold; those that do not exist are left out. One statement.
+    async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError>;
+
+    /// The offset before the first event that was recorded at or after `time`; the head if there is
+    /// none, and never below `trimmed_to`. A topic that does not exist is `None`.
+    async fn before_time(&self, topic: TopicId, time: Timestamp) -> Result<Option<Offset>, StoreError>;
+
+    /// Removes the oldest events for good, in whole stored runs, with their ids: none after `up_to`.
+    /// Returns what the topic holds then; `None` if it does not exist. `up_to` beyond the head means
+    /// the head. Repeating it is harmless.
+    async fn trim(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError>;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// It is on disk.
+    Stored {
+        /// The offset of its first event.
+        first: Offset,
+        /// When its events were recorded.
+        recorded_time: Timestamp,
+    },
+    /// Nothing was stored, since the topic has these ids already.
+    Known(Vec<KnownId>),
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// There is no such topic (any more).
+    #[error("the topic does not exist")]
+    TopicNotFound,
+    /// The topic takes no more events.
+    #[error("the topic is sealed")]
+    TopicSealed,
+    /// The head is not the expected one.
+    #[error("the head moved to {head}")]
+    HeadMoved {
+        /// What it is.
+        head: Offset,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub struct LogRead {
+    /// The events, or `None` if there is none after the offset.
+    pub segment: Option<Segment>,
+    /// The last offset that was trimmed, at the same instant.
+    pub trimmed_to: Offset,
+}
+
+/// What a topic holds, among others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicHead {
+    /// The topic.
+    pub topic: TopicId,
+    /// What it holds.
+    pub bounds: Bounds,
+}

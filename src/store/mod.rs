@@ -1,0 +1,51 @@
+//! The store: what is kept, behind small traits by role.
+//!
+//! Two adapters keep the contracts written on the traits: Postgres and SQLite. One contract suite
+//! (`tests/it/contract/`) runs against both. Every method may fail with [`StoreError::Unavailable`],
+//! after which it may or may not have happened, unless its documentation says more; nothing else is
+//! safe to assume. Dropping a returned future may or may not undo the work, so callers run changes in
+//! tasks of their own.
+
+mod consumers;
+mod error;
+mod identities;
+mod log;
+pub mod postgres;
+pub mod sqlite;
+mod topics;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+pub use consumers::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError};
+pub use error::StoreError;
+pub use identities::{
+    ApiKeyRecord, IdentityStore, KeyOwner, NewProducer, Producer, RegisterProducerError, SessionRecord, SigningKey,
+    User,
+};
+pub use log::{AppendError, Appended, LogRead, LogStore, TopicHead};
+pub use topics::{TopicError, TopicStore};
+
+/// Everything that EventFlow keeps.
+#[async_trait]
+pub trait Store: LogStore + TopicStore + ConsumerStore + IdentityStore + Send + Sync + 'static {
+    /// `postgres` or `sqlite`.
+    fn kind(&self) -> &'static str;
+
+    /// Names this store for as long as it exists; all servers over it share the name.
+    fn cluster_id(&self) -> Uuid;
+
+    /// Asks the store for a sign of life, as cheaply as it can be asked.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Ends all connections after the statements under way.
+    async fn close(&self);
+
+    /// How often each statement ran in this process, by name, for tests and metrics.
+    fn statement_counts(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// A store, shared.
+pub type SharedStore = Arc<dyn Store>;
