@@ -1,10 +1,14 @@
 //! EventFlow.
 
+pub mod config;
 pub mod domain;
+pub mod notify;
 pub mod proto;
+pub mod shutdown;
 pub mod store;
-/// x
+pub mod telemetry;
+/// The services.
 pub mod grpc {
-    /// x
+    /// A message of a stream.
     pub type SubscribeFrame = crate::proto::v1::SubscribeResponse;
 }

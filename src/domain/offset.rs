@@ -11,6 +11,8 @@ pub struct Offset(i64);
 impl Offset {
     /// Before the first event.
     pub const ZERO: Offset = Offset(0);
+    /// Behind every event.
+    pub const MAX: Offset = Offset(i64::MAX);
 
     /// An offset from a database or a request; `None` if it is negative.
     pub const fn new(value: i64) -> Option<Self> {

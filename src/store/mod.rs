@@ -30,7 +30,9 @@ pub use topics::{TopicError, TopicStore};
 
 /// Everything that EventFlow keeps.
 #[async_trait]
-pub trait Store: LogStore + TopicStore + ConsumerStore + IdentityStore + Send + Sync + 'static {
+pub trait Store:
+    std::fmt::Debug + LogStore + TopicStore + ConsumerStore + IdentityStore + Send + Sync + 'static
+{
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;
 

@@ -1,0 +1,35 @@
+//! The notifier of a server that is alone on its store.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{Control, Hub, Notifier, NotifierState};
+use crate::domain::TopicId;
+
+/// There is nobody else to tell: the appender wakes this process itself.
+#[derive(Debug)]
+pub struct LocalNotifier {
+    hub: Arc<Hub>,
+    state: watch::Sender<NotifierState>,
+}
+
+impl LocalNotifier {
+    /// A notifier of one process. `state` is [`NotifierState::Degraded`] if there may be other servers,
+    /// which cannot be heard.
+    pub fn new(hub: Arc<Hub>, state: NotifierState) -> Self {
+        Self { hub, state: watch::channel(state).0 }
+    }
+}
+
+impl Notifier for LocalNotifier {
+    fn announce(&self, _topic: TopicId) {}
+
+    fn control(&self, message: Control) {
+        self.hub.control(message);
+    }
+
+    fn state(&self) -> watch::Receiver<NotifierState> {
+        self.state.subscribe()
+    }
+}
