@@ -58,7 +58,7 @@ pub trait IdentityStore {
 }
 
 /// A person, or a program with a role.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// Its name.
     pub name: Username,
@@ -70,6 +70,12 @@ pub struct User {
     pub password_hash: Option<String>,
     /// When it was created.
     pub create_time: Timestamp,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
 }
 
 /// A producer to be registered.
