@@ -29,6 +29,6 @@ pub use invalid::{Invalid, Violation};
 pub use name::{NAME_RULE, check_name};
 pub use offset::{Bounds, Offset};
 pub use permission::{Access, Permission};
-pub use principal::{Caller, Principal, ProducerName, Role, Username};
+pub use principal::{Caller, CredentialRef, Principal, ProducerName, Role, Username};
 pub use time::Timestamp;
 pub use topic::{LogId, NewTopic, Topic, TopicChange, TopicId, TopicName, TopicPattern};

@@ -9,8 +9,10 @@ pub enum Permission {
     OwnAccount,
     /// Record events.
     Publish,
-    /// See topics.
+    /// See single topics.
     ReadTopics,
+    /// Page through all topics.
+    ListTopics,
     /// Create, change, trim and delete topics.
     ManageTopics,
     /// See single events.
@@ -21,8 +23,10 @@ pub enum Permission {
     SubscribeTopic,
     /// Subscribe as a consumer, poll, commit and settle.
     Consume,
-    /// See consumers and their dead letters.
+    /// See single consumers and their dead letters.
     ReadConsumers,
+    /// Page through all consumers.
+    ListConsumers,
     /// Register, change, move, pause, redrive and delete consumers.
     ManageConsumers,
     /// See producers.
@@ -50,16 +54,18 @@ pub enum Access {
 
 impl Permission {
     /// Every permission, in the order in which `GetCaller` lists them.
-    pub const ALL: [Permission; 14] = [
+    pub const ALL: [Permission; 16] = [
         Self::OwnAccount,
         Self::Publish,
         Self::ReadTopics,
+        Self::ListTopics,
         Self::ManageTopics,
         Self::ReadEvents,
         Self::ListEvents,
         Self::SubscribeTopic,
         Self::Consume,
         Self::ReadConsumers,
+        Self::ListConsumers,
         Self::ManageConsumers,
         Self::ReadProducers,
         Self::ManageProducers,
@@ -73,12 +79,14 @@ impl Permission {
             Self::OwnAccount => "own_account",
             Self::Publish => "publish",
             Self::ReadTopics => "read_topics",
+            Self::ListTopics => "list_topics",
             Self::ManageTopics => "manage_topics",
             Self::ReadEvents => "read_events",
             Self::ListEvents => "list_events",
             Self::SubscribeTopic => "subscribe_topic",
             Self::Consume => "consume",
             Self::ReadConsumers => "read_consumers",
+            Self::ListConsumers => "list_consumers",
             Self::ManageConsumers => "manage_consumers",
             Self::ReadProducers => "read_producers",
             Self::ManageProducers => "manage_producers",
@@ -92,10 +100,12 @@ impl Permission {
         match self {
             Self::OwnAccount
             | Self::ReadTopics
+            | Self::ListTopics
             | Self::ReadEvents
             | Self::ListEvents
             | Self::SubscribeTopic
             | Self::ReadConsumers
+            | Self::ListConsumers
             | Self::ReadProducers => role >= Role::Viewer,
             Self::Publish
             | Self::ManageTopics

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytestring::ByteString;
+use uuid::Uuid;
 
 use super::{ConsumerName, Permission, Timestamp, TopicName, TopicPattern, name::name_type};
 
@@ -67,6 +68,21 @@ pub enum Caller {
     },
 }
 
+/// Which credential proved the caller, so that a stream can ask later whether it still stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CredentialRef {
+    /// An API key.
+    Key {
+        /// Its public part.
+        id: Arc<str>,
+    },
+    /// An access token of a session.
+    Session {
+        /// The session, the token's `sid`.
+        id: Uuid,
+    },
+}
+
 /// The caller of an RPC, as its credential proved it.
 #[derive(Debug, Clone)]
 pub struct Principal {
@@ -74,19 +90,21 @@ pub struct Principal {
     pub caller: Caller,
     /// `users/ada`, `producers/shop` or `consumers/billing`.
     pub name: ByteString,
+    /// What proved it.
+    pub credential: CredentialRef,
     /// When the credential ends; `None`: never.
     pub expires: Option<Timestamp>,
 }
 
 impl Principal {
     /// The principal of a caller.
-    pub fn new(caller: Caller, expires: Option<Timestamp>) -> Self {
+    pub fn new(caller: Caller, credential: CredentialRef, expires: Option<Timestamp>) -> Self {
         let name = match &caller {
             Caller::User { name, .. } => format!("users/{name}"),
             Caller::Producer { name, .. } => format!("producers/{name}"),
             Caller::Consumer { name } => format!("consumers/{name}"),
         };
-        Self { caller, name: name.into(), expires }
+        Self { caller, name: name.into(), credential, expires }
     }
 
     /// Whether the caller has this permission at all; a producer's and a consumer's key have theirs
