@@ -1,6 +1,7 @@
 //! EventFlow.
 
 pub mod config;
+pub mod auth;
 pub mod domain;
 pub mod notify;
 pub mod proto;
