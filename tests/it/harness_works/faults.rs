@@ -1,0 +1,115 @@
+//! The proxy breaks what it is told to break, and nothing else.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::harness::{
+    chaos::{Flow, Proxy},
+    databases::Database,
+    postgres::Postgres,
+    redis::Redis,
+};
+
+/// Longer than anything takes over loopback, short enough to wait for in a test.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// A connection to the run's Redis by way of a proxy.
+async fn redis_through(proxy: &Proxy) -> TcpStream {
+    log_in(proxy.address(), Redis::shared().await.password()).await
+}
+
+async fn log_in(address: SocketAddr, password: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let login = format!("AUTH {password}\r\n");
+    stream.write_all(login.as_bytes()).await.unwrap();
+    expect(&mut stream, "+OK\r\n").await;
+    stream
+}
+
+/// Reads exactly this.
+async fn expect(stream: &mut TcpStream, answer: &str) {
+    let mut bytes = vec![0; answer.len()];
+    stream.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&bytes), answer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_cut_and_refused() {
+    let proxy = Proxy::to_redis(Redis::shared().await.address()).await;
+    let mut stream = redis_through(&proxy).await;
+    proxy.cut();
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0, "the connection lives");
+
+    redis_through(&proxy).await;
+    assert_eq!(proxy.accepted(), 2);
+    proxy.refuse(true);
+    let mut refused = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(refused.read(&mut [0; 1]).await.unwrap_or(0), 0, "a refused connection lives");
+    assert_eq!(proxy.accepted(), 2);
+    proxy.refuse(false);
+    redis_through(&proxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_flow_goes_on_later() {
+    let proxy = Proxy::to_tcp(Redis::shared().await.address()).await;
+    let mut stream = redis_through(&proxy).await;
+    for flow in [Flow::ToClient, Flow::ToTarget] {
+        proxy.stop(flow);
+        stream.write_all(b"PING\r\n").await.unwrap();
+        let silent = timeout(SILENCE, stream.read(&mut [0; 1])).await;
+        assert!(silent.is_err(), "{flow:?} did not stop");
+        proxy.flow();
+        expect(&mut stream, "+PONG\r\n").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_redis_answers_when_it_goes_on() {
+    let redis = Redis::private().await;
+    let mut stream = log_in(redis.address(), redis.password()).await;
+    redis.pause();
+    stream.write_all(b"PING\r\n").await.unwrap();
+    assert!(timeout(SILENCE, stream.read(&mut [0; 1])).await.is_err(), "a paused Redis answers");
+    redis.resume();
+    expect(&mut stream, "+PONG\r\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn published_messages_are_swallowed_by_channel_and_pings_are_answered() {
+    let proxy = Proxy::to_redis(Redis::shared().await.address()).await;
+    let mut stream = redis_through(&proxy).await;
+    stream.write_all(b"HELLO 3\r\nSUBSCRIBE faults:lost faults:kept\r\n").await.unwrap();
+    let mut greeting = Vec::new();
+    while !greeting.ends_with(b"faults:kept\r\n:2\r\n") {
+        assert_ne!(stream.read_buf(&mut greeting).await.unwrap(), 0);
+    }
+    proxy.swallow(Some(":lost"));
+    let mut publisher = redis_through(&proxy).await;
+    publisher.write_all(b"PUBLISH faults:lost x\r\nPUBLISH faults:kept y\r\n").await.unwrap();
+    expect(&mut publisher, ":1\r\n:1\r\n").await;
+    expect(&mut stream, ">3\r\n$7\r\nmessage\r\n$11\r\nfaults:kept\r\n$1\r\ny\r\n").await;
+    stream.write_all(b"PING\r\n").await.unwrap();
+    expect(&mut stream, "+PONG\r\n").await;
+    assert_eq!(proxy.swallowed(), 1);
+
+    proxy.swallow(None);
+    publisher.write_all(b"PUBLISH faults:lost z\r\n").await.unwrap();
+    expect(&mut stream, ">3\r\n$7\r\nmessage\r\n$11\r\nfaults:lost\r\n$1\r\nz\r\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_reached_through_a_proxy() {
+    use sqlx::Connection;
+    let database = Database::fresh().await;
+    let proxy = Proxy::to_unix(Postgres::shared().await.socket()).await;
+    let mut connection = sqlx::PgConnection::connect(&database.url_through(proxy.address())).await.unwrap();
+    connection.ping().await.unwrap();
+    proxy.cut();
+    assert!(connection.ping().await.is_err(), "the connection lives");
+}

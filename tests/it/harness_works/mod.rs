@@ -1,0 +1,5 @@
+//! That the harness keeps its own promises.
+
+mod faults;
+mod processes;
+mod servers;

@@ -1,0 +1,7 @@
+//! The one integration binary: everything that needs a server, a database or Redis.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![expect(unreachable_pub, reason = "nothing is reached from outside a test binary")]
+
+mod harness;
+
+mod harness_works;
