@@ -15,6 +15,7 @@ const PROTOS: [&str; 6] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=migrations");
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     // Reflection serves the comments, so the source information stays in the set.
