@@ -26,3 +26,47 @@ impl StoreError {
         }
     }
 }
+
+/// Why a store was not opened. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be reached, or does not let us in.
+    #[error("{message}")]
+    Unreachable {
+        /// What to do.
+        message: String,
+        /// What the driver said, if anything.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// It is set up in a way that could lose acknowledged events.
+    #[error("{0}")]
+    Unsafe(String),
+    /// A newer server has changed it in ways that this one does not know.
+    #[error("{0}")]
+    SchemaTooNew(String),
+    /// Another server has it to itself.
+    #[error("{0}")]
+    InUse(String),
+    /// The database software is too old.
+    #[error("{0}")]
+    TooOld(String),
+    /// A file or folder cannot be used.
+    #[error("{message}")]
+    Io {
+        /// What to do.
+        message: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its tables are missing or old, or could not be brought up to date.
+    #[error("{message}")]
+    Migrate {
+        /// What to do.
+        message: String,
+        /// What the driver said, if anything.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}

@@ -12,6 +12,7 @@ mod identities;
 mod log;
 pub mod postgres;
 pub mod sqlite;
+pub(crate) mod statements;
 mod topics;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use consumers::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError};
-pub use error::StoreError;
+pub use error::{OpenError, StoreError};
 pub use identities::{
     ApiKeyRecord, IdentityStore, KeyOwner, NewProducer, Producer, RegisterProducerError, SessionRecord, SigningKey,
     User,
