@@ -1,1 +1,121 @@
-//! Postgres.
+//! The store in Postgres: one committed batch is one row, and every operation is one statement.
+//!
+//! What must be decided under a lock is an SQL function called by one autocommit statement, so that no
+//! lock survives a round trip, and no transaction can be left open. The functions are in the migrations;
+//! their names carry a version, and one that is released never changes.
+
+mod append;
+mod columns;
+mod consumers;
+mod errors;
+mod holds;
+mod identities;
+mod identity_rows;
+mod lane;
+mod log;
+mod meta;
+mod migrate;
+mod open;
+mod options;
+mod read;
+mod rows;
+mod session;
+mod topics;
+mod trim;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+pub use options::PostgresOptions;
+
+use super::{OpenError, Store, StoreError, statements::Statements};
+use lane::Lane;
+
+/// Events, consumers and identities in a Postgres database that any number of servers share.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    cluster_id: Uuid,
+    /// Appends alone, so that no read makes them wait.
+    appends: Lane,
+    /// Reads of logs, which may be large.
+    reads: Lane,
+    /// Everything else; small, and never behind a large read.
+    control: Lane,
+    statements: Arc<Statements>,
+}
+
+impl PostgresStore {
+    /// Connects, checks that the database is safe to use, and brings its tables up to date.
+    pub async fn connect(options: &PostgresOptions) -> Result<Self, OpenError> {
+        open::open(options).await
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn cluster_id(&self) -> Uuid {
+        self.cluster_id
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let row = self.control.one("ping", sqlx::query("select pg_is_in_recovery() as in_recovery")).await?;
+        if rows::get(&row, "in_recovery")? {
+            return Err(StoreError::Unavailable("the database has become a replica".into()));
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        futures::join!(self.appends.close(), self.reads.close(), self.control.close());
+    }
+
+    fn statement_counts(&self) -> Vec<(&'static str, u64)> {
+        self.statements.counts()
+    }
+}
+
+/// Every statement that a running store sends, by name.
+const STATEMENTS: &[&str] = &[
+    "add_first_signing_key",
+    "append",
+    "before_time",
+    "clear_holds",
+    "commit_offset",
+    "connections",
+    "create_api_key",
+    "create_session",
+    "create_topic",
+    "create_user",
+    "delete_consumer",
+    "end_session",
+    "find_api_key",
+    "find_consumer",
+    "find_ids",
+    "find_producer",
+    "find_session",
+    "find_topic",
+    "find_user",
+    "has_users",
+    "heads",
+    "list_consumers",
+    "list_producers",
+    "list_topics",
+    "ping",
+    "read",
+    "register_consumer",
+    "register_producer",
+    "release_hold",
+    "renew_holds",
+    "signing_keys",
+    "take_hold",
+    "trim_begin",
+    "trim_delete",
+    "trim_read",
+    "update_topic",
+];

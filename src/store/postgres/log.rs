@@ -1,0 +1,53 @@
+//! The log of a topic.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{PostgresStore, append, read, rows, trim};
+use crate::{
+    domain::{AppendBatch, Bounds, ContentHash, IdKey, KnownId, Offset, ReadCap, Timestamp, TopicId},
+    store::{AppendError, Appended, LogRead, LogStore, StoreError, TopicHead},
+};
+
+#[async_trait]
+impl LogStore for PostgresStore {
+    async fn append(&self, topic: TopicId, batch: &AppendBatch) -> Result<Appended, AppendError> {
+        append::append(self, topic, batch).await
+    }
+
+    async fn find_ids(&self, topic: TopicId, keys: &[IdKey]) -> Result<Vec<KnownId>, StoreError> {
+        let keys: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let statement = sqlx::query(include_str!("sql/find_ids.sql")).bind(topic.0).bind(keys);
+        let found = self.control.all("find_ids", statement).await?;
+        let known = |row| {
+            Ok(KnownId {
+                key: IdKey(rows::get(row, "id_key")?),
+                offset: rows::offset(row, "offset")?,
+                content: ContentHash(rows::get(row, "content_hash")?),
+                recorded_time: rows::time(row, "recorded_time")?,
+            })
+        };
+        found.iter().map(known).collect()
+    }
+
+    async fn read(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {
+        read::read(self, topic, after, cap).await
+    }
+
+    async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError> {
+        let topics: Vec<i32> = topics.iter().map(|topic| topic.0).collect();
+        let found = self.reads.all("heads", sqlx::query(include_str!("sql/heads.sql")).bind(topics)).await?;
+        let head = |row| Ok(TopicHead { topic: TopicId(rows::get(row, "id")?), bounds: rows::bounds(row)? });
+        found.iter().map(head).collect()
+    }
+
+    async fn before_time(&self, topic: TopicId, time: Timestamp) -> Result<Option<Offset>, StoreError> {
+        let statement = sqlx::query("select eventflow.before_time_v1($1, $2) as before");
+        let row = self.reads.one("before_time", statement.bind(topic.0).bind(time.to_datetime())).await?;
+        rows::get::<Option<i64>>(&row, "before")?.map(rows::to_offset).transpose()
+    }
+
+    async fn trim(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
+        trim::trim(self, topic, up_to).await
+    }
+}

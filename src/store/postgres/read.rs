@@ -1,0 +1,137 @@
+//! Reads a run of events: stored segments, one row each, into one segment in memory.
+
+use bytestring::ByteString;
+use sqlx::postgres::PgRow;
+
+use super::{
+    PostgresStore,
+    columns::Elements,
+    errors::corrupt,
+    meta::{Meta, UsualSource},
+    rows,
+};
+use crate::{
+    domain::{Attributes, Event, EventBody, Offset, Payload, ReadCap, Segment, Timestamp, TopicId},
+    store::{LogRead, StoreError},
+};
+
+/// Reads events: see [`LogStore::read`](crate::store::LogStore::read).
+pub(super) async fn read(
+    store: &PostgresStore,
+    topic: TopicId,
+    after: Offset,
+    cap: ReadCap,
+) -> Result<Option<LogRead>, StoreError> {
+    let statement = sqlx::query(include_str!("sql/read.sql"))
+        .bind(topic.0)
+        .bind(after.get())
+        .bind(i64::try_from(cap.events).unwrap_or(i64::MAX))
+        .bind(i64::try_from(cap.bytes).unwrap_or(i64::MAX));
+    let found = store.reads.all("read", statement).await?;
+    let Some(first) = found.first() else { return Ok(None) };
+    let trimmed_to = rows::offset(first, "trimmed_to")?;
+    if rows::get::<Option<i64>>(first, "last_offset")?.is_none() {
+        return Ok(Some(LogRead { segment: None, trimmed_to }));
+    }
+    let mut run = Run { position: after.max(trimmed_to), events: Vec::new(), usual: UsualSource::default() };
+    for row in &found {
+        run.take(row)?;
+    }
+    Ok(Some(LogRead { segment: Segment::new(run.events), trimmed_to }))
+}
+
+/// Events as they are put together from segments.
+struct Run {
+    /// The last offset taken, or before the first to be taken.
+    position: Offset,
+    events: Vec<Event>,
+    usual: UsualSource,
+}
+
+impl Run {
+    /// Takes the events after the position from a stored segment, which must begin there or before.
+    fn take(&mut self, row: &PgRow) -> Result<(), StoreError> {
+        let (first, last) = (rows::offset(row, "first_offset")?, rows::offset(row, "last_offset")?);
+        let expected = self.position.next();
+        let mut columns = Columns::of(row)?;
+        let count = columns.count()?;
+        if first > expected || last < expected || first.plus(count) != last.next() {
+            let problem = format!("segment {first} to {last} of {count} events, where {expected} should be");
+            return Err(corrupt(problem));
+        }
+        self.events.reserve(count);
+        for place in 0..count {
+            let (recorded_time, body) = columns.next(&mut self.usual)?;
+            let offset = first.plus(place);
+            if offset > self.position {
+                self.events.push(Event::new(offset, recorded_time, body));
+            }
+        }
+        self.position = last;
+        Ok(())
+    }
+}
+
+/// A stored segment, event by event.
+struct Columns {
+    recorded_time: Timestamp,
+    recorded_times: Option<Elements>,
+    ids: Elements,
+    types: Elements,
+    keys: Elements,
+    times: Option<Elements>,
+    producers: Elements,
+    metas: Option<Elements>,
+    payloads: Elements,
+}
+
+impl Columns {
+    fn of(row: &PgRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            recorded_time: rows::time(row, "recorded_time")?,
+            recorded_times: Elements::of(row, "recorded_times")?,
+            ids: Elements::required(row, "ids")?,
+            types: Elements::required(row, "types")?,
+            keys: Elements::required(row, "keys")?,
+            times: Elements::of(row, "times")?,
+            producers: Elements::required(row, "producers")?,
+            metas: Elements::of(row, "metas")?,
+            payloads: Elements::required(row, "payloads")?,
+        })
+    }
+
+    /// How many events there are; all columns must agree.
+    fn count(&self) -> Result<usize, StoreError> {
+        let Self { recorded_time: _, recorded_times, ids, types, keys, times, producers, metas, payloads } = self;
+        let count = ids.len();
+        let optional = [recorded_times, times, metas].into_iter().flatten();
+        if [types, keys, producers, payloads].into_iter().chain(optional).all(|column| column.len() == count) {
+            Ok(count)
+        } else {
+            Err(corrupt("the columns of a segment differ in length"))
+        }
+    }
+
+    /// The next event, with when it was recorded.
+    fn next(&mut self, usual: &mut UsualSource) -> Result<(Timestamp, EventBody), StoreError> {
+        let recorded_time = match &mut self.recorded_times {
+            Some(times) => times.time()?.ok_or_else(|| corrupt("an event was never recorded"))?,
+            None => self.recorded_time,
+        };
+        let meta: Option<Meta<'_>> = self.metas.as_mut().map(Elements::json).transpose()?.flatten();
+        let body = EventBody {
+            r#type: self.types.text()?,
+            key: self.keys.text()?,
+            id: self.ids.text()?,
+            time: self.times.as_mut().map(Elements::time).transpose()?.flatten(),
+            producer: self.producers.text()?,
+            payload: Payload::Data(self.payloads.bytes()?),
+            source: ByteString::new(),
+            content_type: ByteString::new(),
+            attributes: Attributes::new(),
+            correlation_id: ByteString::new(),
+            causation_id: ByteString::new(),
+        };
+        Ok((recorded_time, meta.unwrap_or_default().complete(usual, body)?))
+    }
+}

@@ -1,0 +1,2 @@
+select id, secret_hash, owner_kind, owner_name, create_time, expire_time, revoked
+from eventflow.api_keys where id = $1

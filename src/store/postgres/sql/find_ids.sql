@@ -1,0 +1,2 @@
+select id_key, "offset", content_hash, recorded_time
+from eventflow.known_ids_v1($1, $2)
