@@ -12,7 +12,7 @@ mod identities;
 mod log;
 pub mod postgres;
 pub mod sqlite;
-pub(crate) mod statements;
+mod statements;
 mod topics;
 
 use std::sync::Arc;

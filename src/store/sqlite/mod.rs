@@ -1,1 +1,146 @@
-//! SQLite.
+//! The embedded store: one SQLite database in the data folder, for one server alone.
+//!
+//! One connection writes, a few others read. A writer's transaction begins with `BEGIN IMMEDIATE`, so
+//! that it never has to be repeated, and ends with an fsync (WAL, `synchronous = FULL`).
+
+mod append;
+mod before_time;
+mod commit;
+mod consumers;
+mod error;
+mod find_ids;
+mod heads;
+mod holds;
+mod identities;
+mod keys;
+mod log;
+mod open;
+mod producers;
+mod read;
+mod rows;
+mod settings;
+mod topics;
+mod trim;
+mod values;
+
+use std::fs::File;
+
+use async_trait::async_trait;
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteArguments, SqliteConnection},
+};
+use uuid::Uuid;
+
+use self::error::failed;
+use super::{Store, StoreError, statements::Statements};
+
+/// Everything that EventFlow keeps, in one folder.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    statements: Statements,
+    cluster_id: Uuid,
+    /// Held locked for as long as the store is open.
+    _lock: File,
+}
+
+/// A statement with its arguments.
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+
+/// Every statement by name.
+const STATEMENTS: &[&str] = &[
+    "add_connection",
+    "add_first_signing_key",
+    "before_time",
+    "clear_connections",
+    "clear_holds",
+    "commit_offset",
+    "create_api_key",
+    "create_session",
+    "create_topic",
+    "create_user",
+    "delete_batches",
+    "delete_connection",
+    "delete_connections",
+    "delete_consumer",
+    "delete_event_ids",
+    "delete_events",
+    "end_session",
+    "find_api_key",
+    "find_batch",
+    "find_connections",
+    "find_consumer",
+    "find_hold",
+    "find_ids",
+    "find_log",
+    "find_position",
+    "find_producer",
+    "find_session",
+    "find_topic",
+    "find_user",
+    "has_users",
+    "heads",
+    "insert_batch",
+    "insert_event_ids",
+    "insert_events",
+    "list_consumers",
+    "list_producers",
+    "list_topics",
+    "next_epoch",
+    "ping",
+    "raise_trimmed",
+    "read",
+    "register_consumer",
+    "register_producer",
+    "release_hold",
+    "renew_holds",
+    "signing_keys",
+    "take_hold",
+    "topic_exists",
+    "update_topic",
+];
+
+impl SqliteStore {
+    /// A statement from the list, counted.
+    fn query<'q>(&self, name: &'static str, sql: &'static str) -> Query<'q> {
+        self.statements.ran(name);
+        sqlx::query(sql)
+    }
+
+    /// Begins a change. Dropped before the commit, it changes nothing.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer.begin_with("begin immediate").await.map_err(failed)
+    }
+
+    /// A connection for one statement that reads.
+    async fn reader(&self) -> Result<impl std::ops::DerefMut<Target = SqliteConnection> + use<>, StoreError> {
+        self.readers.acquire().await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn cluster_id(&self) -> Uuid {
+        self.cluster_id
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.query("ping", "select 1").execute(&self.readers).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    fn statement_counts(&self) -> Vec<(&'static str, u64)> {
+        self.statements.counts()
+    }
+}
