@@ -2,6 +2,6 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 #![expect(unreachable_pub, reason = "nothing is reached from outside a test binary")]
 
+mod contract;
 mod harness;
-
 mod harness_works;

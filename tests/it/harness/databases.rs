@@ -5,6 +5,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use eventflow::store::{
+    Store,
+    postgres::{PostgresOptions, PostgresStore},
+};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
 
@@ -62,7 +66,10 @@ impl Database {
 }
 
 /// Brings the template to the schema of this build; nobody may stay connected to it.
-async fn prepare_template(_url: &str) {}
+async fn prepare_template(url: &str) {
+    let store = PostgresStore::connect(&PostgresOptions::new(url.into())).await.expect("the schema can be made");
+    store.close().await;
+}
 
 async fn create(postgres: &Postgres, name: &str, template: &str) {
     let mut connection = PgConnection::connect(&postgres.url("postgres")).await.expect("Postgres accepts connections");

@@ -1,0 +1,203 @@
+//! What both stores promise: the contracts written on the traits, case by case.
+//!
+//! Each case is a test for each store, `contract::sqlite::append::…`. A case brings its own topics and
+//! names, so that all of them can also run one after the other on one store, which shows that every
+//! statement of an adapter ran.
+
+mod append;
+mod before_time;
+mod commits;
+mod consumers;
+mod fixtures;
+mod heads;
+mod holds;
+mod idempotency;
+mod identities;
+mod read;
+mod round_trip;
+mod topics;
+mod trim;
+
+use std::sync::Arc;
+
+use eventflow::store::{
+    SharedStore, Store,
+    postgres::{PostgresOptions, PostgresStore},
+    sqlite::SqliteStore,
+};
+
+use crate::harness::databases::Database;
+
+/// A store in a folder that goes when the test ends.
+struct OpenedSqlite {
+    store: SharedStore,
+    _folder: tempfile::TempDir,
+}
+
+async fn sqlite_store() -> OpenedSqlite {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).await.unwrap();
+    OpenedSqlite { store: Arc::new(store), _folder: folder }
+}
+
+/// A store in a fresh database.
+struct OpenedPostgres {
+    store: SharedStore,
+}
+
+async fn postgres_store() -> OpenedPostgres {
+    let database = Database::fresh().await;
+    let store = PostgresStore::connect(&PostgresOptions::new(database.url().into())).await.unwrap();
+    OpenedPostgres { store: Arc::new(store) }
+}
+
+/// Every statement of the adapter must have run: SQL is not checked when it is compiled.
+fn check_statements(store: &dyn Store) {
+    let counts = store.statement_counts();
+    let idle: Vec<_> = counts.iter().filter(|(_, count)| *count == 0).map(|(name, _)| name).collect();
+    assert!(!counts.is_empty() && idle.is_empty(), "of {} statements these did not run: {idle:?}", counts.len());
+}
+
+/// Makes a test of each case for each store.
+macro_rules! contract {
+    (stores: [$($store:ident = $open:path),+ $(,)?], cases: $cases:tt) => {
+        $( contract!(@store $store, $open, $cases); )+
+    };
+    (@store $store:ident, $open:path, { $($module:ident: [$($case:ident),+ $(,)?]),+ $(,)? }) => {
+        mod $store {
+            $( mod $module {
+                $( #[tokio::test(flavor = "multi_thread")]
+                async fn $case() {
+                    let opened = $open().await;
+                    crate::contract::$module::$case(opened.store.clone()).await;
+                    opened.store.close().await;
+                } )+
+            } )+
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn every_statement_runs() {
+                let opened = $open().await;
+                $( $( Box::pin(crate::contract::$module::$case(opened.store.clone())).await; )+ )+
+                crate::contract::check_statements(&*opened.store);
+                opened.store.close().await;
+            }
+        }
+    };
+}
+
+contract! {
+    stores: [
+        sqlite = crate::contract::sqlite_store,
+        postgres = crate::contract::postgres_store,
+    ],
+    cases: {
+        // First the cases that need a store without users and signing keys.
+        identities: [
+            of_twenty_creations_of_a_user_one_succeeds,
+            of_twenty_first_signing_keys_one_is_kept,
+            users_round_trip,
+            a_taken_user_name_changes_nothing,
+            producers_come_with_their_key_or_not_at_all,
+            producers_are_listed_in_byte_order,
+            api_keys_round_trip,
+            an_api_key_id_is_used_once,
+            sessions_end_once,
+        ],
+        append: [
+            offsets_have_no_gaps_under_concurrency,
+            stored_events_are_seen_by_every_later_look,
+            topics_count_for_themselves,
+            a_missing_topic_is_refused,
+            the_expected_head_is_checked,
+            of_eight_with_one_expected_head_one_succeeds,
+            a_sealed_topic_takes_nothing,
+            the_seal_is_looked_at_before_the_expected_head,
+            recorded_time_never_decreases,
+            appends_go_on_after_some_were_dropped,
+            the_store_names_itself,
+        ],
+        idempotency: [
+            a_repeated_batch_is_stored_once,
+            a_repeated_batch_is_found_behind_others,
+            a_repeated_batch_is_found_while_the_first_is_under_way,
+            a_batch_is_one_topics_own,
+            the_batch_wins_over_ids_seal_and_expected_head,
+            known_ids_are_listed_and_nothing_is_stored,
+            known_ids_win_over_seal_and_expected_head,
+            of_eight_with_one_id_one_is_stored,
+            ids_are_found_in_their_topic_only,
+            a_thousand_ids_are_found,
+            events_without_identity_repeat,
+        ],
+        round_trip: [
+            every_field_comes_back,
+            empty_fields_come_back_empty,
+            times_come_back_to_the_microsecond,
+            payloads_keep_their_kind_and_bytes,
+            the_largest_attributes_come_back,
+            a_megabyte_comes_back,
+            a_thousand_different_events_come_back,
+        ],
+        read: [
+            a_run_is_contiguous_from_anywhere,
+            a_cap_of_events_stops_at_a_run,
+            a_cap_of_bytes_stops_at_a_run,
+            at_least_one_run_is_read,
+            nothing_is_after_the_head,
+            a_missing_topic_is_none,
+            pages_make_up_the_topic,
+        ],
+        trim: [
+            whole_runs_go,
+            reads_begin_at_the_oldest_kept,
+            offsets_go_on_after_everything_was_trimmed,
+            trimming_is_idempotent_and_stops_at_the_head,
+            trimmed_ids_may_be_published_anew,
+            recorded_time_goes_on_after_trimming,
+            many_events_go_while_others_come,
+            a_missing_topic_is_none,
+        ],
+        before_time: [every_time_finds_its_place, an_empty_topic_begins_at_zero, a_missing_topic_is_none],
+        heads: [heads_of_many_topics, heads_of_no_topics],
+        topics: [
+            topics_round_trip,
+            a_taken_name_shows_its_topic,
+            of_eight_creations_one_succeeds,
+            topics_are_listed_in_byte_order,
+            prefixes_are_no_patterns,
+            changes_touch_what_they_name,
+            a_missing_topic_is_none,
+        ],
+        consumers: [
+            consumers_round_trip,
+            a_taken_name_shows_its_consumer,
+            a_missing_topic_is_refused,
+            consumers_are_listed_in_byte_order,
+            a_deleted_consumer_is_gone_and_its_name_free,
+        ],
+        holds: [
+            a_held_consumer_is_busy,
+            of_eight_claims_one_succeeds,
+            taking_over_fences_the_one_before,
+            a_released_consumer_is_free,
+            a_stale_release_changes_nothing,
+            a_renewed_hold_lasts,
+            a_hold_that_ran_out_can_be_taken,
+            a_hold_that_ran_out_stands_until_taken,
+            many_holds_are_renewed_at_once,
+            deleting_ends_the_hold,
+            a_consumer_registered_anew_has_newer_epochs,
+            clearing_frees_every_consumer,
+            connections_are_the_streams_that_serve_now,
+            a_missing_consumer_is_refused,
+        ],
+        commits: [
+            a_commit_moves_forward_only,
+            a_stale_epoch_is_fenced,
+            an_offset_beyond_the_head_is_refused,
+            fencing_is_looked_at_before_the_head,
+            the_stored_offset_outlives_the_hold,
+            a_missing_consumer_is_refused,
+        ],
+    }
+}
