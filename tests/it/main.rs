@@ -2,6 +2,11 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 #![expect(unreachable_pub, reason = "nothing is reached from outside a test binary")]
 
+mod auth;
+mod authenticate;
+mod bootstrap;
 mod contract;
 mod harness;
 mod harness_works;
+mod login;
+mod world;
