@@ -1,7 +1,7 @@
 //! A private Redis, on a loopback port, with a password.
 
 use std::{
-    io::{Read, Write},
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::OnceLock,
@@ -10,6 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 use super::{
@@ -56,6 +57,45 @@ impl Redis {
     /// The password, which must not turn up in any log.
     pub fn password(&self) -> &str {
         &self.password
+    }
+
+    /// A logged-in connection, to be spoken to in Redis's own protocol.
+    pub async fn connect(&self) -> tokio::net::TcpStream {
+        self.connect_through(self.address).await
+    }
+
+    /// As [`Redis::connect`], by way of a proxy.
+    pub async fn connect_through(&self, proxy: SocketAddr) -> tokio::net::TcpStream {
+        let mut stream = tokio::net::TcpStream::connect(proxy).await.expect("Redis accepts connections");
+        stream.write_all(format!("AUTH {}\r\n", self.password).as_bytes()).await.expect("Redis reads");
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await.expect("Redis answers");
+        assert_eq!(&answer, b"+OK\r\n");
+        stream
+    }
+
+    /// Publishes messages as anybody can who reaches this Redis, all at once.
+    pub async fn publish(&self, messages: &[(&str, &[u8])]) {
+        let mut stream = self.connect().await;
+        let mut commands = vec![];
+        for (channel, payload) in messages {
+            commands.extend(format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n", channel.len()).as_bytes());
+            commands.extend(format!("${}\r\n", payload.len()).as_bytes());
+            commands.extend(*payload);
+            commands.extend(b"\r\n");
+        }
+        commands.extend(b"QUIT\r\n");
+        stream.write_all(&commands).await.expect("Redis reads");
+        stream.read_to_end(&mut vec![]).await.expect("Redis answers");
+    }
+
+    /// How many connections subscribe to something.
+    pub async fn subscribers(&self) -> usize {
+        let mut stream = self.connect().await;
+        stream.write_all(b"CLIENT LIST TYPE pubsub\r\nQUIT\r\n").await.expect("Redis reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("Redis answers");
+        answer.matches("addr=").count() - answer.matches("laddr=").count()
     }
 
     /// Kills it; connections are refused until [`Redis::start_again`].

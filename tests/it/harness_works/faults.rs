@@ -1,6 +1,6 @@
 //! The proxy breaks what it is told to break, and nothing else.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,15 +20,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 /// A connection to the run's Redis by way of a proxy.
 async fn redis_through(proxy: &Proxy) -> TcpStream {
-    log_in(proxy.address(), Redis::shared().await.password()).await
-}
-
-async fn log_in(address: SocketAddr, password: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let login = format!("AUTH {password}\r\n");
-    stream.write_all(login.as_bytes()).await.unwrap();
-    expect(&mut stream, "+OK\r\n").await;
-    stream
+    Redis::shared().await.connect_through(proxy.address()).await
 }
 
 /// Reads exactly this.
@@ -72,7 +64,7 @@ async fn a_stopped_flow_goes_on_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_redis_answers_when_it_goes_on() {
     let redis = Redis::private().await;
-    let mut stream = log_in(redis.address(), redis.password()).await;
+    let mut stream = redis.connect().await;
     redis.pause();
     stream.write_all(b"PING\r\n").await.unwrap();
     assert!(timeout(SILENCE, stream.read(&mut [0; 1])).await.is_err(), "a paused Redis answers");
@@ -90,16 +82,15 @@ async fn published_messages_are_swallowed_by_channel_and_pings_are_answered() {
         assert_ne!(stream.read_buf(&mut greeting).await.unwrap(), 0);
     }
     proxy.swallow(Some(":lost"));
-    let mut publisher = redis_through(&proxy).await;
-    publisher.write_all(b"PUBLISH faults:lost x\r\nPUBLISH faults:kept y\r\n").await.unwrap();
-    expect(&mut publisher, ":1\r\n:1\r\n").await;
+    let redis = Redis::shared().await;
+    redis.publish(&[("faults:lost", b"x"), ("faults:kept", b"y")]).await;
     expect(&mut stream, ">3\r\n$7\r\nmessage\r\n$11\r\nfaults:kept\r\n$1\r\ny\r\n").await;
     stream.write_all(b"PING\r\n").await.unwrap();
     expect(&mut stream, "+PONG\r\n").await;
     assert_eq!(proxy.swallowed(), 1);
 
     proxy.swallow(None);
-    publisher.write_all(b"PUBLISH faults:lost z\r\n").await.unwrap();
+    redis.publish(&[("faults:lost", b"z")]).await;
     expect(&mut stream, ">3\r\n$7\r\nmessage\r\n$11\r\nfaults:lost\r\n$1\r\nz\r\n").await;
 }
 
