@@ -5,6 +5,7 @@
 
 mod hub;
 mod local;
+mod redis;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::domain::{ConsumerId, TopicId};
 
 pub use hub::{Hub, Registration};
 pub use local::LocalNotifier;
+pub use redis::{InvalidRedisUrl, RedisCounts, RedisNotifier, RedisOptions};
 
 /// Tells other servers, and hears them; what is heard goes to a [`Hub`].
 pub trait Notifier: Send + Sync + std::fmt::Debug + 'static {
@@ -32,7 +34,7 @@ pub trait Notifier: Send + Sync + std::fmt::Debug + 'static {
 pub type SharedNotifier = Arc<dyn Notifier>;
 
 /// Something changed that servers remember.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Control {
     /// Topics were created, changed or deleted.
     TopicsChanged,
@@ -40,6 +42,8 @@ pub enum Control {
     IdentitiesChanged,
     /// A consumer was taken, given back, moved, changed or deleted.
     ConsumerChanged(ConsumerId),
+    /// Messages may have been lost: anything may have changed.
+    Everything,
 }
 
 /// Whether wake-ups from other servers can be relied on.

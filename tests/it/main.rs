@@ -9,4 +9,5 @@ mod contract;
 mod harness;
 mod harness_works;
 mod login;
+mod notify_contract;
 mod world;

@@ -1,0 +1,180 @@
+//! What the servers say on Redis's channels, and how it is written.
+//!
+//! A payload is text: a version, the speaker's id, and words that depend on the channel. Anything else is
+//! not understood, which loses a hint and nothing more.
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{ConsumerId, ServerId, TopicId},
+    notify::Control,
+};
+
+/// The version of the payloads that this build writes and understands.
+const VERSION: &str = "1";
+
+/// Bytes in a payload that are looked at: what we say ourselves takes less than 100.
+pub(super) const PAYLOAD_BYTES: usize = 512;
+
+/// Something said to all servers over one store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Message {
+    /// The topic grew.
+    Grew(TopicId),
+    /// Something changed.
+    Control(Control),
+    /// A sign of life, for the speaker alone, with its time of sending on the speaker's own clock.
+    Beat {
+        /// Milliseconds since the speaker began.
+        sent_ms: u64,
+    },
+}
+
+/// A message, and who said it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// The speaker, as it says.
+    pub(super) speaker: ServerId,
+    /// What it said.
+    pub(super) message: Message,
+}
+
+/// The channels of the servers over one store, as one of them uses them.
+#[derive(Debug)]
+pub(super) struct Wire {
+    /// `eventflow:<cluster id>:`.
+    prefix: String,
+    speaker: ServerId,
+}
+
+impl Wire {
+    /// The channels of a cluster, for this server.
+    pub(super) fn new(cluster_id: Uuid, speaker: ServerId) -> Self {
+        Self { prefix: format!("eventflow:{cluster_id}:"), speaker }
+    }
+
+    /// This server.
+    pub(super) fn speaker(&self) -> ServerId {
+        self.speaker
+    }
+
+    /// The pattern of the channels to listen to that have one for each topic.
+    pub(super) fn pattern(&self) -> String {
+        format!("{}topic:*", self.prefix)
+    }
+
+    /// The other channels to listen to.
+    pub(super) fn channels(&self) -> Vec<String> {
+        vec![format!("{}control", self.prefix), format!("{}beat", self.prefix)]
+    }
+
+    /// The channel and the payload that say it.
+    pub(super) fn write(&self, message: Message) -> (String, String) {
+        let (prefix, speaker) = (&self.prefix, self.speaker.0);
+        let control = |words: &str| (format!("{prefix}control"), format!("{VERSION} {speaker} {words}"));
+        match message {
+            Message::Grew(topic) => (format!("{prefix}topic:{topic}"), format!("{VERSION} {speaker}")),
+            Message::Beat { sent_ms } => (format!("{prefix}beat"), format!("{VERSION} {speaker} {sent_ms}")),
+            Message::Control(Control::TopicsChanged) => control("topics"),
+            Message::Control(Control::IdentitiesChanged) => control("identities"),
+            Message::Control(Control::ConsumerChanged(ConsumerId(id))) => control(&format!("consumer {id}")),
+            Message::Control(Control::Everything) => control("everything"),
+        }
+    }
+
+    /// What was said; `None` if it cannot be understood.
+    pub(super) fn read(&self, channel: &str, payload: &[u8]) -> Option<Heard> {
+        if payload.len() > PAYLOAD_BYTES {
+            return None;
+        }
+        let mut words = std::str::from_utf8(payload).ok()?.split(' ');
+        if words.next()? != VERSION {
+            return None;
+        }
+        let speaker = ServerId(words.next()?.parse().ok()?);
+        let words: Vec<&str> = words.collect();
+        let message = match (channel.strip_prefix(&self.prefix)?, words.as_slice()) {
+            ("beat", [sent_ms]) => Message::Beat { sent_ms: sent_ms.parse().ok()? },
+            ("control", ["topics"]) => Message::Control(Control::TopicsChanged),
+            ("control", ["identities"]) => Message::Control(Control::IdentitiesChanged),
+            ("control", ["consumer", id]) => Message::Control(Control::ConsumerChanged(ConsumerId(id.parse().ok()?))),
+            ("control", ["everything"]) => Message::Control(Control::Everything),
+            (channel, []) => Message::Grew(TopicId(channel.strip_prefix("topic:")?.parse().ok()?)),
+            _ => return None,
+        };
+        Some(Heard { speaker, message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{Heard, Message, PAYLOAD_BYTES, Wire};
+    use crate::{
+        domain::{ConsumerId, ServerId, TopicId},
+        notify::Control,
+    };
+
+    const CLUSTER: Uuid = Uuid::from_u128(7);
+    const SPEAKER: ServerId = ServerId(Uuid::from_u128(9));
+
+    #[test]
+    fn what_is_written_is_read() {
+        let wire = Wire::new(CLUSTER, SPEAKER);
+        for message in [
+            Message::Grew(TopicId(i32::MAX)),
+            Message::Beat { sent_ms: u64::MAX },
+            Message::Control(Control::TopicsChanged),
+            Message::Control(Control::IdentitiesChanged),
+            Message::Control(Control::ConsumerChanged(ConsumerId(17))),
+            Message::Control(Control::Everything),
+        ] {
+            let (channel, payload) = wire.write(message);
+            assert_eq!(wire.read(&channel, payload.as_bytes()), Some(Heard { speaker: SPEAKER, message }));
+            assert!(payload.len() < PAYLOAD_BYTES);
+        }
+    }
+
+    #[test]
+    fn channels_and_payloads_stay_what_servers_of_other_versions_know() {
+        let wire = Wire::new(CLUSTER, SPEAKER);
+        let channel = |name| format!("eventflow:00000000-0000-0000-0000-000000000007:{name}");
+        let payload = "1 00000000-0000-0000-0000-000000000009";
+        assert_eq!(wire.write(Message::Grew(TopicId(3))), (channel("topic:3"), payload.to_owned()));
+        assert_eq!(wire.write(Message::Beat { sent_ms: 5 }), (channel("beat"), format!("{payload} 5")));
+        let control = Message::Control(Control::ConsumerChanged(ConsumerId(4)));
+        assert_eq!(wire.write(control), (channel("control"), format!("{payload} consumer 4")));
+        assert_eq!(wire.pattern(), channel("topic:*"));
+        assert_eq!(wire.channels(), [channel("control"), channel("beat")]);
+    }
+
+    #[test]
+    fn anything_else_is_not_understood() {
+        let wire = Wire::new(CLUSTER, SPEAKER);
+        let good = format!("1 {}", SPEAKER.0);
+        let other_cluster = Wire::new(Uuid::from_u128(8), SPEAKER);
+        let prefix = "eventflow:00000000-0000-0000-0000-000000000007:";
+        for (channel, payload) in [
+            ("topic:1", String::new()),
+            ("topic:1", "1".into()),
+            ("topic:1", "1 me".into()),
+            ("topic:1", good.replacen('1', "2", 1)),
+            ("topic:1", format!("{good} more")),
+            ("topic:1", format!("{good}{}", " ".repeat(PAYLOAD_BYTES))),
+            ("topic:x", good.clone()),
+            ("topic:99999999999", good.clone()),
+            ("control", good.clone()),
+            ("control", format!("{good} nonsense")),
+            ("control", format!("{good} consumer")),
+            ("control", format!("{good} consumer x")),
+            ("beat", format!("{good} -1")),
+            ("elsewhere", good.clone()),
+        ] {
+            assert_eq!(wire.read(&format!("{prefix}{channel}"), payload.as_bytes()), None, "{channel} {payload}");
+        }
+        assert_eq!(wire.read(&format!("{prefix}topic:1"), b"1 \xff"), None);
+        let (channel, payload) = other_cluster.write(Message::Grew(TopicId(1)));
+        assert_eq!(wire.read(&channel, payload.as_bytes()), None);
+    }
+}
