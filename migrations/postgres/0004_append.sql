@@ -1,13 +1,18 @@
 -- Appending a batch: one call, one row, one autocommit statement.
 
--- Which of these ids a topic has, with what their events were.
+-- Which of these ids a topic has, with what their events were. The limit keeps the planner from turning
+-- the join round: on a table that it takes for empty it would walk through all ids of the topic.
 create function eventflow.known_ids_v1(p_topic int, p_id_keys uuid[])
     returns table (id_key uuid, "offset" bigint, content_hash uuid, recorded_time timestamptz)
     language sql stable
 as $$
     select e.id_key, e."offset", e.content_hash, s.recorded_time
     from unnest(p_id_keys) wanted(id_key)
-    join eventflow.event_ids e on e.topic_id = p_topic and e.id_key = wanted.id_key
+    cross join lateral (
+        select e.id_key, e."offset", e.content_hash
+        from eventflow.event_ids e
+        where e.topic_id = p_topic and e.id_key = wanted.id_key limit 1
+    ) e
     left join lateral (
         select coalesce(s.recorded_times[e."offset" - s.first_offset + 1], s.recorded_time) as recorded_time
         from eventflow.segments s

@@ -42,8 +42,15 @@ create function eventflow.trim_delete_v1(p_topic int, p_up_to bigint, p_id_keys 
 as $$
 begin
     perform eventflow.lock_topic_v1(p_topic);
-    delete from eventflow.event_ids e using unnest(p_id_keys) gone(id_key)
-        where e.topic_id = p_topic and e.id_key = gone.id_key and e."offset" <= p_up_to;
+    -- By place, each looked up by its key: the planner may take the table for empty, and would walk
+    -- through all ids of the topic. These rows are never updated, so that a place stays true.
+    delete from eventflow.event_ids e
+        using unnest(p_id_keys) wanted(id_key)
+        cross join lateral (
+            select g.ctid as place from eventflow.event_ids g
+            where g.topic_id = p_topic and g.id_key = wanted.id_key and g."offset" <= p_up_to limit 1
+        ) gone
+        where e.ctid = gone.place;
     delete from eventflow.segments s where s.topic_id = p_topic and s.last_offset <= p_up_to;
 end $$;
 

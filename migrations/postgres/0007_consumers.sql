@@ -83,6 +83,29 @@ begin
     select c.* into consumer from eventflow.consumer_rows_v1 c where c.id = p_consumer;
 end $$;
 
+-- Renews holds, and returns those that still stand. In the order of ids, so that two calls never wait for
+-- each other; one by one, since the planner could do worse. The time is taken anew for each row, and
+-- again after waiting for its lock.
+create function eventflow.renew_holds_v1(p_consumers int[], p_epochs bigint[], p_lease_us bigint)
+    returns table (consumer_id int, epoch bigint) language plpgsql volatile as $$
+declare
+    new_until timestamptz;
+begin
+    for consumer_id, epoch in
+        select h.consumer_id, h.epoch from unnest(p_consumers, p_epochs) h(consumer_id, epoch) order by 1
+    loop
+        update eventflow.consumers c set hold_until = eventflow.after_us_v1(clock_timestamp(), p_lease_us)
+            where c.id = renew_holds_v1.consumer_id and c.epoch = renew_holds_v1.epoch
+                and c.hold_subscription is not null
+            returning c.hold_until into new_until;
+        if found then
+            update eventflow.connections n set until = new_until
+                where n.consumer_id = renew_holds_v1.consumer_id and n.epoch = renew_holds_v1.epoch;
+            return next;
+        end if;
+    end loop;
+end $$;
+
 -- Moves a consumer's stored offset forward, for its newest epoch only, and never beyond the head.
 create function eventflow.commit_offset_v1(
     p_consumer int, p_epoch bigint, p_offset bigint, out outcome text, out stored bigint, out head bigint

@@ -2,6 +2,8 @@
 -- the owner's trim functions. Whoever migrates as the owner grants the servers' role what it needs.
 create function eventflow.grant_server_v1(p_role text) returns void language plpgsql volatile as $$
 begin
+    -- Two grants on one table at the same time fail.
+    perform pg_advisory_xact_lock(1162233682 /* 'EFGR' */, 0);
     execute format('grant usage on schema eventflow to %I', p_role);
     execute format('grant select on all tables in schema eventflow to %I', p_role);
     execute format('grant usage on all sequences in schema eventflow to %I', p_role);

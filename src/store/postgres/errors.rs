@@ -8,11 +8,14 @@ use crate::store::StoreError;
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     use sqlx::Error;
     match &error {
-        Error::Database(database) => match meaning(&**database) {
-            Meaning::Unavailable => StoreError::Unavailable(Box::new(error)),
-            Meaning::Full => StoreError::Full(Box::new(error)),
-            Meaning::Refused => StoreError::Refused(Box::new(error)),
-        },
+        Error::Database(database) => {
+            let said = Said::of(&**database);
+            match meaning(&said.code) {
+                Meaning::Unavailable => StoreError::Unavailable(Box::new(said)),
+                Meaning::Full => StoreError::Full(Box::new(said)),
+                Meaning::Refused => StoreError::Refused(Box::new(said)),
+            }
+        }
         Error::Io(_)
         | Error::Tls(_)
         | Error::Protocol(_)
@@ -52,6 +55,22 @@ enum Meaning {
     Refused,
 }
 
+/// What the database said, without its details: those quote rows, and with them payloads and secrets,
+/// which must not get into a log.
+#[derive(Debug, thiserror::Error)]
+#[error("{message} (SQLSTATE {code})")]
+struct Said {
+    code: String,
+    message: String,
+}
+
+impl Said {
+    fn of(error: &dyn DatabaseError) -> Self {
+        let code = error.code().map_or_else(String::new, |code| code.into_owned());
+        Self { code, message: error.message().to_owned() }
+    }
+}
+
 /// `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";
 
@@ -76,11 +95,7 @@ const UNAVAILABLE: [&str; 16] = [
     "58000", // system error
 ];
 
-fn meaning(error: &dyn DatabaseError) -> Meaning {
-    error.code().map_or(Meaning::Refused, |code| meaning_of(&code))
-}
-
-fn meaning_of(code: &str) -> Meaning {
+fn meaning(code: &str) -> Meaning {
     if code == "53100" {
         Meaning::Full
     } else if code.starts_with("08") || UNAVAILABLE.contains(&code) {
@@ -92,17 +107,17 @@ fn meaning_of(code: &str) -> Meaning {
 
 #[cfg(test)]
 mod tests {
-    use super::{Meaning, meaning_of, store_error};
+    use super::{Meaning, meaning, store_error};
 
     #[test]
     fn codes_say_whether_a_repeat_may_help() {
         for code in ["08006", "57P01", "57P03", "55P03", "25006", "53300"] {
-            assert_eq!(meaning_of(code), Meaning::Unavailable, "{code}");
+            assert_eq!(meaning(code), Meaning::Unavailable, "{code}");
         }
         for code in ["23505", "42P01", "22021", "23001"] {
-            assert_eq!(meaning_of(code), Meaning::Refused, "{code}");
+            assert_eq!(meaning(code), Meaning::Refused, "{code}");
         }
-        assert_eq!(meaning_of("53100"), Meaning::Full);
+        assert_eq!(meaning("53100"), Meaning::Full);
     }
 
     #[test]

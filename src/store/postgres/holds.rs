@@ -35,10 +35,13 @@ pub(super) async fn renew(
     lease: Duration,
 ) -> Result<Vec<(ConsumerId, Epoch)>, StoreError> {
     let (consumers, epochs): (Vec<i32>, Vec<i64>) = held.iter().map(|(consumer, epoch)| (consumer.0, epoch.0)).unzip();
-    let statement = sqlx::query(include_str!("sql/renew_holds.sql"));
+    let statement = sqlx::query("select consumer_id, epoch from eventflow.renew_holds_v1($1, $2, $3)");
     let statement = statement.bind(consumers).bind(epochs).bind(rows::to_micros(lease));
     let renewed = store.control.all("renew_holds", statement).await?;
-    renewed.iter().map(|row| Ok((ConsumerId(rows::get(row, "id")?), Epoch(rows::get(row, "epoch")?)))).collect()
+    renewed
+        .iter()
+        .map(|row| Ok((ConsumerId(rows::get(row, "consumer_id")?), Epoch(rows::get(row, "epoch")?))))
+        .collect()
 }
 
 /// Lists streams: see [`ConsumerStore::connections`](crate::store::ConsumerStore::connections).

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    PgPool, Postgres,
+    Connection, PgPool, Postgres,
     pool::PoolConnection,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
@@ -18,6 +18,9 @@ use crate::store::{StoreError, statements::Statements};
 /// How long a statement waits for a connection. Longer than a reconnect takes, shorter than the
 /// patience of a caller, who is then told that the store is unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long an idle connection is taken for alive without asking it.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// A small pool of connections of its own, so that one kind of work does not wait behind another.
 #[derive(Debug, Clone)]
@@ -35,9 +38,12 @@ impl Lane {
         let pool = PgPoolOptions::new()
             .max_connections(size)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A round trip before each statement; one that finds its connection broken fails as
-            // unavailable, which callers must expect anyway.
+            // A round trip before each statement would be too much, but a connection that was idle may
+            // have died with its server, and a statement sent on it would fail for nothing.
             .test_before_acquire(false)
+            .before_acquire(|connection, state| {
+                Box::pin(async move { Ok(state.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok()) })
+            })
             .after_connect(|connection, _| Box::pin(session::prepare(connection)))
             .connect_lazy_with(connect);
         Self { pool, statements }

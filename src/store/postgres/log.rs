@@ -36,14 +36,14 @@ impl LogStore for PostgresStore {
 
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError> {
         let topics: Vec<i32> = topics.iter().map(|topic| topic.0).collect();
-        let found = self.reads.all("heads", sqlx::query(include_str!("sql/heads.sql")).bind(topics)).await?;
+        let found = self.control.all("heads", sqlx::query(include_str!("sql/heads.sql")).bind(topics)).await?;
         let head = |row| Ok(TopicHead { topic: TopicId(rows::get(row, "id")?), bounds: rows::bounds(row)? });
         found.iter().map(head).collect()
     }
 
     async fn before_time(&self, topic: TopicId, time: Timestamp) -> Result<Option<Offset>, StoreError> {
         let statement = sqlx::query("select eventflow.before_time_v1($1, $2) as before");
-        let row = self.reads.one("before_time", statement.bind(topic.0).bind(time.to_datetime())).await?;
+        let row = self.control.one("before_time", statement.bind(topic.0).bind(time.to_datetime())).await?;
         rows::get::<Option<i64>>(&row, "before")?.map(rows::to_offset).transpose()
     }
 

@@ -150,9 +150,11 @@ pub(super) async fn appends_go_on_after_some_were_dropped(store: SharedStore) {
         }
     }
     let (last, _) = append(&store, topic, &batch_of(1)).await;
+    // A dropped call may be carried out even later than that.
     let events = read(&store, topic, 0, ALL).await;
-    assert_eq!(offsets(&events), (1..=last.get()).collect::<Vec<_>>());
-    assert_eq!((last.get() - 1) % 200, 0, "part of a batch was stored");
+    assert!(events.len() as i64 >= last.get(), "acknowledged events are missing");
+    assert!(offsets(&events).into_iter().eq(1..=events.len() as i64), "the log has a hole");
+    assert_eq!(((last.get() - 1) % 200, (events.len() - 1) % 200), (0, 0), "part of a batch was stored");
     acknowledged.dedup();
     assert_eq!(acknowledged.len(), 12, "two batches have one place");
     assert!(acknowledged.iter().all(|first| first.get() % 200 == 1), "{acknowledged:?}");
