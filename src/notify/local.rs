@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Control, Hub, Notifier, NotifierState};
@@ -22,6 +23,7 @@ impl LocalNotifier {
     }
 }
 
+#[async_trait]
 impl Notifier for LocalNotifier {
     fn announce(&self, _topic: TopicId) {}
 
@@ -32,4 +34,6 @@ impl Notifier for LocalNotifier {
     fn state(&self) -> watch::Receiver<NotifierState> {
         self.state.subscribe()
     }
+
+    async fn shutdown(&self) {}
 }

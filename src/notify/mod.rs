@@ -9,6 +9,7 @@ mod redis;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::domain::{ConsumerId, TopicId};
@@ -18,6 +19,7 @@ pub use local::LocalNotifier;
 pub use redis::{InvalidRedisUrl, RedisCounts, RedisNotifier, RedisOptions};
 
 /// Tells other servers, and hears them; what is heard goes to a [`Hub`].
+#[async_trait]
 pub trait Notifier: Send + Sync + std::fmt::Debug + 'static {
     /// Says that a topic grew. It never waits and never fails: a topic announced again before it was
     /// sent is sent once. The readers of this process are not woken by it.
@@ -28,6 +30,9 @@ pub trait Notifier: Send + Sync + std::fmt::Debug + 'static {
 
     /// Whether wake-ups from other servers can be relied on.
     fn state(&self) -> watch::Receiver<NotifierState>;
+
+    /// Sends what waits, for a moment at most, and ends. Cancelling it loses what waits.
+    async fn shutdown(&self);
 }
 
 /// A notifier, shared.

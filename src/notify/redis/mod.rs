@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use fred::types::config::Config;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::watch, time::timeout};
@@ -33,7 +34,7 @@ const SCHEMES: [&str; 6] = ["redis", "rediss", "redis-sentinel", "rediss-sentine
 /// How long a notifier that ends goes on sending what waits.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Tells other servers through Redis, and hears them. Dropping it stops it; [`Self::shutdown`] also waits.
+/// Tells other servers through Redis, and hears them. Dropping it stops it; [`Notifier::shutdown`] also waits.
 pub struct RedisNotifier {
     hub: Arc<Hub>,
     outbox: Arc<Outbox>,
@@ -136,18 +137,9 @@ impl RedisNotifier {
             [published, received, ignored, lagged, connected].map(|counter| counter.load(Ordering::Relaxed));
         RedisCounts { published, received, ignored, lagged, connected }
     }
-
-    /// Sends what waits, if that takes no longer than half a second, and ends both connections.
-    pub async fn shutdown(&self) {
-        if *self.state.borrow() == NotifierState::Healthy {
-            // What is not sent in time costs others a poll interval.
-            let _sent = timeout(LAST_WORDS, self.outbox.emptied()).await;
-        }
-        self.stop.cancel();
-        self.tasks.wait().await;
-    }
 }
 
+#[async_trait]
 impl Notifier for RedisNotifier {
     fn announce(&self, topic: TopicId) {
         self.outbox.put(wire::Message::Grew(topic));
@@ -160,6 +152,15 @@ impl Notifier for RedisNotifier {
 
     fn state(&self) -> watch::Receiver<NotifierState> {
         self.state.clone()
+    }
+
+    async fn shutdown(&self) {
+        if *self.state.borrow() == NotifierState::Healthy {
+            // What is not sent in time costs others a poll interval.
+            let _sent = timeout(LAST_WORDS, self.outbox.emptied()).await;
+        }
+        self.stop.cancel();
+        self.tasks.wait().await;
     }
 }
 
