@@ -8,13 +8,20 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
+use metrics::counter;
 use tonic::Status;
 use tower::{Layer, Service};
 
-use super::{permissions::access, status};
+use super::{
+    call::Call,
+    permissions::access,
+    reason::Reason,
+    status::{Problem, denied},
+};
 use crate::{
     auth::{Auth, AuthError},
     domain::{Access, Principal},
+    telemetry::metric,
 };
 
 /// Where programs may send their key.
@@ -74,6 +81,9 @@ where
             request.extensions_mut().remove::<Arc<Principal>>();
             match admit(&auth, request.uri().path(), request.headers()).await {
                 Ok(Some(principal)) => {
+                    if let Some(call) = request.extensions().get::<Call>() {
+                        call.set_principal(principal.name.clone());
+                    }
                     request.extensions_mut().insert(principal);
                     inner.call(request).await
                 }
@@ -86,17 +96,25 @@ where
 
 /// The principal of a call that may go on; `None` if the RPC is open to everybody.
 async fn admit(auth: &Auth, path: &str, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Status> {
-    let access = access(path).ok_or_else(status::method_not_found)?;
+    let access = access(path).ok_or_else(method_not_found)?;
     if access == Access::Open {
         return Ok(None);
     }
-    let refused = |error: AuthError| status::from_auth_error(&error);
+    let refused = |error: AuthError| {
+        counter!(metric::AUTH_FAILURES).increment(1);
+        Status::from(Problem::from(error))
+    };
     let credential = credential(headers).map_err(refused)?;
     let principal = auth.authenticate(credential).await.map_err(refused)?;
     if !access.allows(Some(&principal)) {
-        return Err(status::permission_denied());
+        counter!(metric::AUTH_FAILURES).increment(1);
+        return Err(denied("the credential does not allow this call; use one that does").into());
     }
     Ok(Some(Arc::new(principal)))
+}
+
+fn method_not_found() -> Status {
+    Problem::new(Reason::MethodNotFound, "there is no such method; check its name and the server's version").into()
 }
 
 /// The one credential of a call: `authorization: Bearer x`, or `x-api-key: x`, or both alike.
@@ -121,10 +139,9 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 /// Who calls a handler. A call that came around the layer has no principal, and is refused.
-#[cfg_attr(not(test), expect(dead_code, reason = "the services that call it come next"))]
 pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Arc<Principal>, Status> {
     let principal = request.extensions().get::<Arc<Principal>>();
-    principal.cloned().ok_or_else(|| status::from_auth_error(&AuthError::Missing))
+    principal.cloned().ok_or_else(|| Problem::from(AuthError::Missing).into())
 }
 
 #[cfg(test)]

@@ -1,11 +1,25 @@
-//! The API over gRPC: what is between the wire and the use cases.
+//! The API over gRPC: each RPC reads its caller, converts, calls the broker, and converts back.
 
+mod auth_service;
 mod authenticate;
+mod call;
+mod consumer_service;
+mod convert;
+mod event_service;
+mod frames;
+mod health;
 mod permissions;
+mod producer_service;
+mod reason;
+mod reflection;
+mod repair;
+mod routes;
 mod status;
+mod topic_service;
 
 pub use authenticate::{Authenticate, AuthenticateLayer};
-pub use permissions::access;
+pub use frames::SubscribeFrame;
+pub use health::Health;
+pub use routes::{GrpcOptions, routes};
 
-/// One frame of a stream.
-pub type SubscribeFrame = crate::proto::v1::SubscribeResponse;
+pub(crate) use call::CallLayer;

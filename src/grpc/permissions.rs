@@ -59,7 +59,7 @@ const OPEN_SERVICES: [&str; 3] =
     ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
 /// What the RPC with this path (`/eventflow.v1.TopicService/CreateTopic`) needs; `None`: there is none.
-pub fn access(path: &str) -> Option<Access> {
+pub(super) fn access(path: &str) -> Option<Access> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
     if method.is_empty() || method.contains('/') {
         return None;

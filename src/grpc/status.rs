@@ -1,31 +1,332 @@
-//! Refusals on the wire: codes and reasons.
+//! Errors as gRPC statuses, with details in every one.
 
-use tonic::{Code, Status};
+use std::{collections::HashMap, error::Error, time::Duration};
 
-use crate::auth::AuthError;
+use tonic::{Status, metadata::MetadataMap};
+use tonic_types::{ErrorDetails, StatusExt};
+use tracing::error;
 
-/// Why a call has no principal, for its caller.
-pub(crate) fn from_auth_error(error: &AuthError) -> Status {
-    let (code, reason) = match error {
-        AuthError::Missing => (Code::Unauthenticated, "CREDENTIAL_MISSING"),
-        AuthError::Invalid => (Code::Unauthenticated, "CREDENTIAL_INVALID"),
-        AuthError::Expired => (Code::Unauthenticated, "CREDENTIAL_EXPIRED"),
-        AuthError::Revoked => (Code::Unauthenticated, "CREDENTIAL_REVOKED"),
-        AuthError::ProducerDisabled { .. } => (Code::FailedPrecondition, "PRODUCER_DISABLED"),
-        AuthError::Store(error) if error.is_retryable() => {
-            return Status::unavailable("STORAGE_UNAVAILABLE: the store cannot be reached; try again");
+use super::reason::Reason;
+use crate::{
+    auth::{AuthError, LoginError},
+    broker::{CommitOffsetError, ConsumersError, ProducersError, PublishError, Refusal, SubscribeError, TopicsError},
+    domain::Invalid,
+    store::StoreError,
+};
+
+/// The domain of every reason.
+pub(crate) const DOMAIN: &str = "eventflow";
+/// The trailer that repeats the reason, for languages that cannot see details.
+pub(crate) const REASON_TRAILER: &str = "eventflow-reason";
+/// The trailer that keeps gRPC's own retries away.
+const PUSHBACK_TRAILER: &str = "grpc-retry-pushback-ms";
+/// When to try again after the store could not be reached.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// A refusal that becomes a [`Status`].
+#[derive(Debug)]
+pub(crate) struct Problem {
+    reason: Reason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+    no_retry: bool,
+}
+
+impl Problem {
+    /// A refusal; the message says what is wrong and what to do.
+    pub(crate) fn new(reason: Reason, message: impl ToString) -> Self {
+        let message = message.to_string();
+        Self { reason, message, metadata: HashMap::new(), details: ErrorDetails::new(), no_retry: false }
+    }
+
+    /// Fields that are not acceptable.
+    pub(crate) fn invalid(reason: Reason, invalid: &Invalid) -> Self {
+        let mut problem = Self::new(reason, invalid);
+        for violation in invalid.violations() {
+            problem.details.add_bad_request_violation(&violation.field, &violation.description);
         }
-        AuthError::Store(_) => return Status::internal("INTERNAL: a fault of the server"),
-    };
-    Status::new(code, format!("{reason}: {error}"))
+        problem
+    }
+
+    /// An RPC that this version does not serve.
+    pub(crate) fn unavailable(method: &str) -> Self {
+        Self::new(Reason::MethodUnavailable, format!("{method} is not served by this version"))
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    fn retry(mut self, after: Duration) -> Self {
+        self.details.set_retry_info(Some(after));
+        self
+    }
+
+    fn resource(mut self, kind: &str, name: impl ToString) -> Self {
+        let message = self.message.clone();
+        self.details.set_resource_info(kind, name.to_string(), "", message);
+        self
+    }
+
+    fn precondition(mut self, subject: impl ToString) -> Self {
+        let message = self.message.clone();
+        self.details.add_precondition_failure_violation(self.reason.as_str(), subject.to_string(), message);
+        self
+    }
+
+    fn quota(mut self, subject: impl ToString) -> Self {
+        let message = self.message.clone();
+        self.details.add_quota_failure_violation(subject.to_string(), message);
+        self
+    }
 }
 
-/// The credential is good, but does not allow the call.
-pub(crate) fn permission_denied() -> Status {
-    Status::permission_denied("PERMISSION_DENIED: the credential does not allow this call; use one that does")
+impl From<Problem> for Status {
+    fn from(problem: Problem) -> Self {
+        let Problem { reason, message, metadata, mut details, no_retry } = problem;
+        let name = reason.as_str();
+        details.set_error_info(name, DOMAIN, metadata);
+        let mut trailers = MetadataMap::new();
+        trailers.insert(REASON_TRAILER, tonic::metadata::MetadataValue::from_static(name));
+        if no_retry {
+            trailers.insert(PUSHBACK_TRAILER, tonic::metadata::MetadataValue::from_static("-1"));
+        }
+        Status::with_error_details_and_metadata(reason.code(), format!("{name}: {message}"), details, trailers)
+    }
 }
 
-/// There is no such RPC.
-pub(crate) fn method_not_found() -> Status {
-    Status::unimplemented("METHOD_NOT_FOUND: the server knows no such RPC; check its name and the server's version")
+/// A fault of the server: the chain is logged, and the client gets the request's id alone.
+fn internal(cause: &(dyn Error + 'static)) -> Problem {
+    error!(error = %chain(cause), "a call failed inside the server");
+    Problem::new(Reason::Internal, "the server failed; report it with the request id")
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl From<&StoreError> for Problem {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(error = %chain(error), "a call failed for want of the store");
+                Self::new(Reason::StorageUnavailable, "the store cannot be reached; try again").retry(STORE_RETRY)
+            }
+            StoreError::Full(_) => {
+                tracing::error!(error = %chain(error), "the store is full");
+                Self::new(Reason::StorageFull, "the store has no space left").quota("store")
+            }
+            StoreError::Refused(_) | StoreError::Corrupt(_) => internal(error),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let (reason, message) = match error {
+            AuthError::Missing => (
+                Reason::CredentialMissing,
+                "send `authorization: Bearer <token or key>` or `x-api-key: <key>` with the call",
+            ),
+            AuthError::Invalid => (Reason::CredentialInvalid, "the credential is not valid here"),
+            AuthError::Expired => (Reason::CredentialExpired, "the credential has expired"),
+            AuthError::Revoked => (Reason::CredentialRevoked, "the credential does not stand any more"),
+            AuthError::ProducerDisabled { producer } => {
+                let message = format!("producer {producer} is disabled; let an operator enable it");
+                return Self::new(Reason::ProducerDisabled, message).precondition(producer);
+            }
+            AuthError::Store(error) => return error.into(),
+        };
+        Self::new(reason, message)
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Invalid => Self::new(Reason::CredentialInvalid, "the user name or the password is wrong"),
+            LoginError::Throttled { retry_in } => {
+                Self::new(Reason::LoginThrottled, "too many logins failed lately").retry(retry_in).quota("logins")
+            }
+            LoginError::Store(error) => error.into(),
+            LoginError::Crypto(error) => internal(&error),
+        }
+    }
+}
+
+/// The refusal of a caller whose credential is good but not enough.
+pub(crate) fn denied(message: impl ToString) -> Problem {
+    Problem::new(Reason::PermissionDenied, message)
+}
+
+fn draining(message: impl ToString) -> Problem {
+    Problem::new(Reason::Draining, message).retry(Duration::ZERO)
+}
+
+fn topic_not_found(message: impl ToString, topic: impl ToString) -> Problem {
+    Problem::new(Reason::TopicNotFound, message).with("topic", topic.to_string()).resource("topic", topic)
+}
+
+fn consumer_not_found(message: impl ToString, consumer: impl ToString) -> Problem {
+    Problem::new(Reason::ConsumerNotFound, message)
+        .with("consumer", consumer.to_string())
+        .resource("consumer", consumer)
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let message = error.to_string();
+        match error {
+            PublishError::Invalid(invalid) => Self::invalid(Reason::EventInvalid, &invalid),
+            PublishError::Denied { topic, .. } => denied(message).with("topic", topic),
+            PublishError::TopicNotFound { topic } => topic_not_found(message, topic),
+            PublishError::Draining => draining(message),
+            PublishError::Refused { topic, repeatable, refusal } => {
+                refused(refusal, repeatable, &topic).with("topic", topic)
+            }
+        }
+    }
+}
+
+fn refused(refusal: Refusal, repeatable: bool, topic: &crate::domain::TopicName) -> Problem {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::TopicNotFound => topic_not_found(message, topic),
+        Refusal::TopicSealed => {
+            Problem::new(Reason::TopicSealed, format!("topic {topic} is sealed")).precondition(topic)
+        }
+        Refusal::HeadMoved { head } => {
+            let message = format!("the newest offset of topic {topic} is {head}, not the expected one");
+            Problem::new(Reason::HeadMoved, message).with("head_offset", head)
+        }
+        Refusal::IdReused { index } => Problem::new(Reason::EventIdReused, message).with("index", index),
+        Refusal::Overloaded { retry_in } => Problem::new(Reason::Overloaded, message).retry(retry_in).quota(topic),
+        Refusal::OutcomeUnknown(cause) => {
+            tracing::error!(error = %chain(&*cause), %topic, "the outcome of an append is unknown");
+            let problem = Problem::new(Reason::OutcomeUnknown, message).retry(STORE_RETRY);
+            Problem { no_retry: !repeatable, ..problem }
+        }
+        Refusal::Failed(cause) => Problem::from(&*cause),
+    }
+}
+
+impl From<SubscribeError> for Problem {
+    fn from(error: SubscribeError) -> Self {
+        let message = error.to_string();
+        match error {
+            SubscribeError::Denied { .. } => denied(message),
+            SubscribeError::TopicNotFound { topic } => topic_not_found(message, topic),
+            SubscribeError::ConsumerNotFound { consumer } => consumer_not_found(message, consumer),
+            SubscribeError::ModeUnavailable { consumer } => {
+                Self::new(Reason::ModeUnavailable, message).with("consumer", consumer)
+            }
+            SubscribeError::WrongMode { consumer } => Self::new(Reason::WrongMode, message).precondition(consumer),
+            SubscribeError::ConsumerBusy { consumer, remaining } => {
+                Self::new(Reason::ConsumerBusy, message).precondition(consumer).retry(remaining)
+            }
+            SubscribeError::ConsumerFenced { consumer } => {
+                Self::new(Reason::ConsumerFenced, message).with("consumer", consumer)
+            }
+            SubscribeError::LogReplaced { topic, log_id } => {
+                Self::new(Reason::LogReplaced, message).precondition(topic).with("log_id", log_id)
+            }
+            SubscribeError::OffsetTrimmed { topic, earliest, .. } => {
+                Self::new(Reason::OffsetTrimmed, message).with("topic", topic).with("earliest_offset", earliest)
+            }
+            SubscribeError::OffsetBeyondHead { topic, head, .. } => {
+                Self::new(Reason::OffsetBeyondHead, message).with("topic", topic).with("head_offset", head)
+            }
+            SubscribeError::LogShortened { topic, head, .. } => {
+                tracing::error!(%topic, %head, "{message}");
+                Self::new(Reason::LogShortened, message).with("topic", topic).with("head_offset", head)
+            }
+            SubscribeError::Draining => draining(message),
+            SubscribeError::Rotated(_) => Self::new(Reason::StreamRotated, message).retry(Duration::ZERO),
+            SubscribeError::CredentialEnded { expired: true } => AuthError::Expired.into(),
+            SubscribeError::CredentialEnded { expired: false } => AuthError::Revoked.into(),
+            SubscribeError::Store(error) => Self::from(&*error),
+        }
+    }
+}
+
+impl From<TopicsError> for Problem {
+    fn from(error: TopicsError) -> Self {
+        let message = error.to_string();
+        match error {
+            TopicsError::Exists { topic } => Self::new(Reason::TopicExists, message).resource("topic", topic),
+            TopicsError::NotFound { topic } => topic_not_found(message, topic),
+            TopicsError::Denied { .. } => denied(message),
+            TopicsError::BeyondHead { next, .. } => {
+                Self::new(Reason::OffsetBeyondHead, message).with("head_offset", next.previous())
+            }
+            TopicsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConsumersError> for Problem {
+    fn from(error: ConsumersError) -> Self {
+        let message = error.to_string();
+        match error {
+            ConsumersError::Exists { consumer } => {
+                Self::new(Reason::ConsumerExists, message).resource("consumer", consumer)
+            }
+            ConsumersError::NotFound { consumer } => consumer_not_found(message, consumer),
+            ConsumersError::TopicNotFound { topic } => topic_not_found(message, topic),
+            ConsumersError::ModeUnavailable => Self::new(Reason::ModeUnavailable, message),
+            ConsumersError::Denied { .. } => denied(message),
+            ConsumersError::Start(error) => error.into(),
+            ConsumersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CommitOffsetError> for Problem {
+    fn from(error: CommitOffsetError) -> Self {
+        let message = error.to_string();
+        match error {
+            CommitOffsetError::NotFound { consumer } => consumer_not_found(message, consumer),
+            CommitOffsetError::Denied { .. } => denied(message),
+            CommitOffsetError::WrongMode { consumer } => Self::new(Reason::WrongMode, message).precondition(consumer),
+            CommitOffsetError::Fenced { consumer } => {
+                Self::new(Reason::ConsumerFenced, message).with("consumer", consumer)
+            }
+            CommitOffsetError::BeyondHead { head, .. } => {
+                Self::new(Reason::OffsetBeyondHead, message).with("head_offset", head)
+            }
+            CommitOffsetError::Store(error) => Self::from(&*error),
+        }
+    }
+}
+
+impl From<ProducersError> for Problem {
+    fn from(error: ProducersError) -> Self {
+        let message = error.to_string();
+        match error {
+            ProducersError::Exists { producer } => {
+                Self::new(Reason::ProducerExists, message).resource("producer", producer)
+            }
+            ProducersError::NotFound { producer } => {
+                Self::new(Reason::ProducerNotFound, message).resource("producer", producer)
+            }
+            ProducersError::Crypto(error) => internal(&error),
+            ProducersError::Store(error) => error.into(),
+        }
+    }
 }

@@ -1,0 +1,284 @@
+//! Requests that are appended together, and which of their events are new.
+
+use std::collections::HashMap;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::publish::{Published, Refusal};
+use crate::domain::{ContentHash, IdKey, KnownId, Offset, PendingEvent, Timestamp};
+
+/// A request that waits to be appended.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Its events; one is taken out while it is in a batch.
+    pub(super) events: Vec<Option<PendingEvent>>,
+    pub(super) bytes: usize,
+    pub(super) expected_head: Option<Offset>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Published>, Refusal>>,
+    /// Its room in the queues, given back when it is answered.
+    pub(super) _room: [Option<OwnedSemaphorePermit>; 2],
+}
+
+/// Where an event is, or will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the batch, at this index.
+    New(usize),
+    /// The same as the one in the batch at this index, which an earlier event brought.
+    Again(usize),
+    /// Recorded before.
+    Known(Offset, Timestamp),
+}
+
+/// Jobs that go to the store as one batch.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    jobs: Vec<(Job, Vec<Place>)>,
+    known: HashMap<IdKey, KnownId>,
+}
+
+impl Group {
+    pub(super) fn new(jobs: Vec<Job>) -> Self {
+        Self { jobs: jobs.into_iter().map(|job| (job, Vec::new())).collect(), known: HashMap::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) fn expected_head(&self) -> Option<Offset> {
+        self.jobs.first().and_then(|(job, _)| job.expected_head)
+    }
+
+    /// Takes the new events out, in the order of the requests. A request that uses an id for other
+    /// content than was recorded, or than stands before it, is refused; it takes no part.
+    pub(super) fn take_new(&mut self) -> Vec<PendingEvent> {
+        let mut batch = Vec::new();
+        let mut taken = HashMap::new();
+        let known = &self.known;
+        let jobs = std::mem::take(&mut self.jobs);
+        for (mut job, mut places) in jobs {
+            match place(&job, known, &mut taken, batch.len(), &mut places) {
+                Ok(()) => {
+                    let new = job.events.iter_mut().zip(&places).filter(|(_, place)| matches!(place, Place::New(_)));
+                    batch.extend(new.filter_map(|(event, _)| event.take()));
+                    self.jobs.push((job, places));
+                }
+                Err(index) => job.answer(Err(Refusal::IdReused { index })),
+            }
+        }
+        batch
+    }
+
+    /// Puts the events of a batch that was not stored back.
+    pub(super) fn put_back(&mut self, batch: Vec<PendingEvent>) {
+        let slots = self.jobs.iter_mut().flat_map(|(job, places)| job.events.iter_mut().zip(places));
+        let new = slots.filter(|(_, place)| matches!(place, Place::New(_)));
+        for ((slot, _), event) in new.zip(batch) {
+            *slot = Some(event);
+        }
+    }
+
+    /// Notes ids that the topic has.
+    pub(super) fn learn(&mut self, known: Vec<KnownId>) {
+        self.known.extend(known.into_iter().map(|id| (id.key, id)));
+    }
+
+    /// Answers requests of which everything was recorded before, and keeps the others.
+    pub(super) fn answer_known(&mut self) {
+        let known = |(_, places): &(Job, Vec<Place>)| places.iter().all(|place| matches!(place, Place::Known(..)));
+        for (job, places) in self.jobs.extract_if(.., |entry| known(entry)).collect::<Vec<_>>() {
+            let published = published(&job, &places, &[], Offset::ZERO, Timestamp::MIN);
+            job.answer(Ok(published));
+        }
+    }
+
+    /// Answers everyone, the batch having been stored at `first`.
+    pub(super) fn answer_stored(self, batch: &[PendingEvent], first: Offset, time: Timestamp) {
+        for (job, places) in self.jobs {
+            let published = published(&job, &places, batch, first, time);
+            job.answer(Ok(published));
+        }
+    }
+
+    /// Refuses everyone.
+    pub(super) fn refuse(self, refusal: &Refusal) {
+        for (job, _) in self.jobs {
+            job.answer(Err(refusal.clone()));
+        }
+    }
+
+    /// The same jobs, each in a group of its own.
+    pub(super) fn split(self) -> impl Iterator<Item = Group> {
+        self.jobs.into_iter().map(|(job, _)| Group::new(vec![job]))
+    }
+}
+
+impl Job {
+    fn answer(self, answer: Result<Vec<Published>, Refusal>) {
+        // An error means that the caller has left; what was stored stays stored.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Finds the place of each event of a job, the batch having `len` events so far. The error is the index
+/// of an event whose id belongs to other content; then the job has taken nothing.
+fn place(
+    job: &Job,
+    known: &HashMap<IdKey, KnownId>,
+    taken: &mut HashMap<IdKey, (ContentHash, usize)>,
+    len: usize,
+    places: &mut Vec<Place>,
+) -> Result<(), usize> {
+    places.clear();
+    let mut next = len;
+    let mut own = Vec::new();
+    let mut reused = None;
+    for (index, event) in job.events.iter().enumerate() {
+        let Some(identity) = event.as_ref().and_then(|event| event.identity) else {
+            places.push(Place::New(next));
+            next += 1;
+            continue;
+        };
+        let (content, place) = match (known.get(&identity.key), taken.get(&identity.key)) {
+            (Some(known), _) => (known.content, Place::Known(known.offset, known.recorded_time)),
+            (None, Some(&(content, at))) => (content, Place::Again(at)),
+            (None, None) => {
+                taken.insert(identity.key, (identity.content, next));
+                own.push(identity.key);
+                next += 1;
+                (identity.content, Place::New(next - 1))
+            }
+        };
+        if content != identity.content {
+            reused = Some(index);
+            break;
+        }
+        places.push(place);
+    }
+    match reused {
+        None => Ok(()),
+        Some(index) => {
+            taken.retain(|key, _| !own.contains(key));
+            Err(index)
+        }
+    }
+}
+
+fn published(job: &Job, places: &[Place], batch: &[PendingEvent], first: Offset, time: Timestamp) -> Vec<Published> {
+    let id = |slot: &Option<PendingEvent>, place| match (slot, place) {
+        (Some(event), _) => event.body.id.clone(),
+        (None, Place::New(at) | Place::Again(at)) => batch.get(at).map(|e| e.body.id.clone()).unwrap_or_default(),
+        (None, Place::Known(..)) => Default::default(),
+    };
+    let answer = |(slot, &place): (&Option<PendingEvent>, &Place)| {
+        let id = id(slot, place);
+        match place {
+            Place::New(at) => Published { id, offset: first.plus(at), recorded_time: Some(time), duplicate: false },
+            Place::Again(at) => Published { id, offset: first.plus(at), recorded_time: Some(time), duplicate: true },
+            Place::Known(offset, time) => Published { id, offset, recorded_time: Some(time), duplicate: true },
+        }
+    };
+    job.events.iter().zip(places).map(answer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use uuid::Uuid;
+
+    use super::{Group, Job};
+    use crate::{
+        broker::publish::{Published, Refusal},
+        domain::{ContentHash, EventBody, IdKey, Identity, KnownId, Offset, Payload, PendingEvent, Timestamp},
+    };
+
+    type Reply = oneshot::Receiver<Result<Vec<Published>, Refusal>>;
+
+    fn event(id: &str, content: u128) -> PendingEvent {
+        let body = EventBody {
+            r#type: "t".into(),
+            key: Default::default(),
+            id: id.into(),
+            source: "/s".into(),
+            time: None,
+            content_type: "text/plain".into(),
+            attributes: Default::default(),
+            correlation_id: Default::default(),
+            causation_id: Default::default(),
+            payload: Payload::Text(Default::default()),
+            producer: "users/ada".into(),
+        };
+        let identity = Identity { key: IdKey::of("/s", id), content: ContentHash(Uuid::from_u128(content)) };
+        PendingEvent { body, identity: (content > 0).then_some(identity) }
+    }
+
+    fn job(events: &[(&str, u128)]) -> (Job, Reply) {
+        let (reply, receiver) = oneshot::channel();
+        let events = events.iter().map(|(id, content)| Some(event(id, *content))).collect();
+        (Job { events, bytes: 1, expected_head: None, reply, _room: [None, None] }, receiver)
+    }
+
+    fn offsets(mut reply: Reply) -> Vec<(i64, bool)> {
+        let published = reply.try_recv().unwrap().unwrap();
+        published.iter().map(|p| (p.offset.get(), p.duplicate)).collect()
+    }
+
+    fn time() -> Timestamp {
+        Timestamp::from_micros(1).unwrap()
+    }
+
+    fn at(offset: i64) -> Offset {
+        Offset::new(offset).unwrap()
+    }
+
+    #[test]
+    fn ids_repeated_in_a_group_are_stored_once() {
+        let (first, first_reply) = job(&[("a", 1), ("", 0), ("a", 1)]);
+        let (second, second_reply) = job(&[("b", 2), ("a", 1)]);
+        let mut group = Group::new(vec![first, second]);
+        let batch = group.take_new();
+        assert_eq!(batch.len(), 3);
+        group.answer_stored(&batch, at(5), time());
+        assert_eq!(offsets(first_reply), [(5, false), (6, false), (5, true)]);
+        assert_eq!(offsets(second_reply), [(7, false), (5, true)]);
+    }
+
+    #[test]
+    fn an_id_with_other_content_refuses_its_request_alone() {
+        let (good, good_reply) = job(&[("a", 1)]);
+        let (bad, mut bad_reply) = job(&[("new", 9), ("a", 2)]);
+        let (later, later_reply) = job(&[("new", 8)]);
+        let mut group = Group::new(vec![good, bad, later]);
+        let batch = group.take_new();
+        assert_eq!(batch.len(), 2, "the refused request's other event was stored");
+        group.answer_stored(&batch, at(1), time());
+        assert!(matches!(bad_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 1 })));
+        assert_eq!(offsets(good_reply), [(1, false)]);
+        assert_eq!(offsets(later_reply), [(2, false)], "an id of a refused request is free");
+    }
+
+    #[test]
+    fn known_ids_are_answered_and_the_rest_is_tried_again() {
+        let (old, old_reply) = job(&[("a", 1)]);
+        let (mixed, mixed_reply) = job(&[("b", 2), ("a", 1), ("", 0)]);
+        let (reused, mut reused_reply) = job(&[("a", 3)]);
+        let mut group = Group::new(vec![old, mixed, reused]);
+        let batch = group.take_new();
+        group.put_back(batch);
+        let known = KnownId {
+            key: IdKey::of("/s", "a"),
+            offset: at(3),
+            content: ContentHash(Uuid::from_u128(1)),
+            recorded_time: time(),
+        };
+        group.learn(vec![known]);
+        let batch = group.take_new();
+        assert_eq!(batch.iter().map(|e| &*e.body.id).collect::<Vec<_>>(), ["b", ""]);
+        group.answer_known();
+        assert_eq!(offsets(old_reply), [(3, true)]);
+        group.answer_stored(&batch, at(9), time());
+        assert_eq!(offsets(mixed_reply), [(9, false), (3, true), (10, false)]);
+        assert!(matches!(reused_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 0 })));
+    }
+}

@@ -1,0 +1,213 @@
+//! Holds: which streams of this process have a MODE_ORDERED consumer.
+//!
+//! A hold lasts 15 s and is renewed for all streams by one statement every 5 s. Between renewals this
+//! process fences itself by its monotonic clock: a stream whose hold ran out sends nothing until it is
+//! renewed, so that a process that was stopped for a while cannot send what another one sends too.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    select,
+    sync::{broadcast::error::RecvError, watch},
+    time::{Duration, Instant, MissedTickBehavior, interval},
+};
+use tracing::warn;
+
+use crate::{
+    domain::{ConsumerId, Epoch, limits},
+    notify::{Control, Hub, SharedNotifier},
+    shutdown::Shutdown,
+    store::SharedStore,
+};
+
+/// A stream that has handed out a frame and was not asked for the next one for this long has a client
+/// that does not read; its consumer is given to others.
+const STALLED: Duration = Duration::from_secs(60);
+/// Renewals caused by control messages come no closer together, so that a flood of them stays cheap.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(20);
+
+/// The holds of this process.
+#[derive(Debug)]
+pub(super) struct Holds {
+    store: SharedStore,
+    notifier: SharedNotifier,
+    hub: Arc<Hub>,
+    shutdown: Shutdown,
+    held: Mutex<HashMap<(ConsumerId, Epoch), Weak<State>>>,
+}
+
+/// A consumer held for one stream. Dropping it gives the consumer back.
+#[derive(Debug)]
+pub(super) struct Hold {
+    holds: Arc<Holds>,
+    consumer: ConsumerId,
+    epoch: Epoch,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    standing: watch::Sender<Standing>,
+    /// Since when the client has not asked for the next frame.
+    unread_since: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Until(Instant),
+    Lost,
+}
+
+impl Holds {
+    pub(super) fn new(store: SharedStore, notifier: SharedNotifier, hub: Arc<Hub>, shutdown: Shutdown) -> Arc<Self> {
+        Arc::new(Self { store, notifier, hub, shutdown, held: Mutex::default() })
+    }
+
+    /// Keeps a hold that the store granted to a claim sent at `asked`.
+    pub(super) fn keep(self: &Arc<Self>, consumer: ConsumerId, epoch: Epoch, asked: Instant) -> Hold {
+        let standing = watch::channel(Standing::Until(asked + limits::HOLD_LEASE)).0;
+        let state = Arc::new(State { standing, unread_since: Mutex::new(None) });
+        self.held.lock().insert((consumer, epoch), Arc::downgrade(&state));
+        Hold { holds: self.clone(), consumer, epoch, state }
+    }
+
+    /// Renews all holds until the process stops: regularly, and when somebody says that a consumer
+    /// changed hands.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut controls = self.hub.controls();
+        let mut tick = interval(limits::HOLD_RENEWAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            select! {
+                () = self.shutdown.stopping() => return,
+                _ = tick.tick() => {}
+                message = controls.recv() => match message {
+                    Ok(Control::ConsumerChanged(consumer)) if self.holds(consumer) => {
+                        tokio::time::sleep(RENEWAL_PAUSE).await;
+                    }
+                    Ok(Control::Everything) | Err(RecvError::Lagged(_)) => {}
+                    Ok(_) => continue,
+                    Err(RecvError::Closed) => return,
+                },
+            }
+            self.renew().await;
+        }
+    }
+
+    fn holds(&self, consumer: ConsumerId) -> bool {
+        self.held.lock().keys().any(|(held, _)| *held == consumer)
+    }
+
+    async fn renew(&self) {
+        let held: Vec<_> = {
+            let mut held = self.held.lock();
+            held.retain(|_, state| state.strong_count() > 0);
+            held.iter().filter_map(|(key, state)| Some((*key, state.upgrade()?))).collect()
+        };
+        let (stalled, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, state)| state.is_stalled());
+        for ((consumer, epoch), state) in stalled {
+            state.standing.send_replace(Standing::Lost);
+            self.release(consumer, epoch);
+        }
+        if held.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = held.iter().map(|(key, _)| *key).collect();
+        let asked = Instant::now();
+        match self.store.renew_holds(&keys, limits::HOLD_LEASE).await {
+            Ok(renewed) => {
+                for (key, state) in held {
+                    let standing = match renewed.contains(&key) {
+                        true => Standing::Until(asked + limits::HOLD_LEASE),
+                        false => Standing::Lost,
+                    };
+                    state.standing.send_if_modified(|now| {
+                        let changed = *now != Standing::Lost;
+                        if changed {
+                            *now = standing;
+                        }
+                        changed
+                    });
+                }
+            }
+            Err(error) => warn!(%error, holds = keys.len(), "the holds of ordered consumers were not renewed"),
+        }
+    }
+
+    fn release(&self, consumer: ConsumerId, epoch: Epoch) {
+        self.held.lock().remove(&(consumer, epoch));
+        let (store, notifier) = (self.store.clone(), self.notifier.clone());
+        self.shutdown.spawn(async move {
+            match store.release_hold(consumer, epoch).await {
+                Ok(()) => notifier.control(Control::ConsumerChanged(consumer)),
+                // It runs out by itself.
+                Err(error) => warn!(%error, "a hold was not given back; it runs out in 15 s"),
+            }
+        });
+    }
+}
+
+impl Hold {
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) fn consumer(&self) -> ConsumerId {
+        self.consumer
+    }
+
+    /// Whether the stream may send events now.
+    pub(super) fn stands(&self) -> bool {
+        match *self.state.standing.borrow() {
+            Standing::Until(end) => Instant::now() < end,
+            Standing::Lost => false,
+        }
+    }
+
+    /// Whether another stream has the consumer, or it is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        *self.state.standing.borrow() == Standing::Lost
+    }
+
+    /// Completes when the hold is renewed after it ran out, and when it is lost.
+    pub(super) async fn changed(&self) {
+        let mut standing = self.state.standing.subscribe();
+        let stood = self.stands();
+        let news = |now: &Standing| match now {
+            Standing::Lost => true,
+            Standing::Until(end) => !stood && Instant::now() < *end,
+        };
+        // The sender lives in the hold itself.
+        let _ = standing.wait_for(news).await;
+    }
+
+    /// The client asks for a frame.
+    pub(super) fn polled(&self) {
+        *self.state.unread_since.lock() = None;
+    }
+
+    /// The client was given a frame.
+    pub(super) fn handed_out(&self) {
+        *self.state.unread_since.lock() = Some(Instant::now());
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.is_lost() {
+            self.holds.held.lock().remove(&(self.consumer, self.epoch));
+        } else {
+            self.holds.release(self.consumer, self.epoch);
+        }
+    }
+}
+
+impl State {
+    fn is_stalled(&self) -> bool {
+        self.unread_since.lock().is_some_and(|since| since.elapsed() > STALLED)
+    }
+}

@@ -1,0 +1,270 @@
+//! A topic as readers see it: recent events from memory, older ones from the store.
+//!
+//! The ring answers with events, never with "nothing" and never with the head: those come from a look
+//! at the store that was sent after the caller's [`Mark`]. So a caller sees everything that was
+//! acknowledged anywhere before it called, and everything whose wake-up it has seen.
+
+use std::{collections::HashMap, sync::Arc};
+
+use metrics::counter;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+
+use super::ring::{Ring, RingBudget};
+use crate::{
+    domain::{Offset, ReadCap, Segment, TopicId, limits},
+    notify::Hub,
+    shutdown::Shutdown,
+    store::{SharedStore, StoreError},
+    telemetry::metric,
+};
+
+/// What "nothing" must take into account, in readings of the hub's clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    /// When the call began.
+    pub(super) began: u64,
+    /// The newest wake-up that the caller has seen.
+    pub(super) woken: u64,
+}
+
+/// What is after an offset.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    /// Events. `behind` says that they came from storage and that more is known to follow.
+    Events { segment: Arc<Segment>, behind: bool },
+    /// Nothing yet.
+    Nothing,
+    /// Events that are gone, up to this one.
+    Trimmed { to: Offset },
+    /// The topic was deleted.
+    Deleted,
+    /// The log ends before the offset: it lost its tail.
+    Shortened { head: Offset },
+}
+
+/// What all logs of a process share.
+#[derive(Debug)]
+pub(super) struct LogContext {
+    pub(super) store: SharedStore,
+    pub(super) hub: Arc<Hub>,
+    pub(super) shutdown: Shutdown,
+    pub(super) budget: Arc<RingBudget>,
+    /// Reads under way at once, so that their results fit in memory.
+    pub(super) reads: Semaphore,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct TopicLog {
+    topic: TopicId,
+    context: Arc<LogContext>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    /// The tail of the ring was the head of the log at this reading of the clock.
+    looked: u64,
+    /// And nothing announced up to this wake-up lies beyond it.
+    explained: u64,
+    /// Reads under way, by the offset that they go after.
+    reads: HashMap<Offset, watch::Receiver<Option<Answer>>>,
+}
+
+/// The result of a read, for everyone who waited for it.
+#[derive(Debug, Clone)]
+struct Answer {
+    /// The hub's clock before the statement was sent.
+    asked: u64,
+    result: Result<Found, Arc<StoreError>>,
+}
+
+/// A read brings about a segment's worth at once.
+const CAP: ReadCap = ReadCap { events: limits::SEGMENT_EVENTS, bytes: limits::SEGMENT_BYTES };
+
+impl TopicLog {
+    pub(super) fn new(topic: TopicId, context: Arc<LogContext>) -> Arc<Self> {
+        let ring = Ring::new(context.budget.clone());
+        let state = State { ring, looked: 0, explained: 0, reads: HashMap::new() };
+        Arc::new(Self { topic, context, state: Mutex::new(state) })
+    }
+
+    /// What is after `after`. Cancelling it leaves a read under way to the others who wait for it.
+    pub(super) async fn read(self: &Arc<Self>, after: Offset, mark: Mark) -> Result<Found, Arc<StoreError>> {
+        loop {
+            let mut pending = {
+                let mut state = self.state.lock();
+                if let Some(found) = state.answer(after, mark) {
+                    return Ok(found);
+                }
+                match state.reads.get(&after) {
+                    Some(pending) => {
+                        counter!(metric::SHARED_READS).increment(1);
+                        pending.clone()
+                    }
+                    None => self.begin_read(&mut state, after),
+                }
+            };
+            let answer = match pending.wait_for(Option::is_some).await {
+                Ok(answer) => answer.clone(),
+                // The task ended without an answer: it was stopped with the process, or panicked.
+                Err(_) => return Err(Arc::new(StoreError::Unavailable("the read was stopped".into()))),
+            };
+            let Some(Answer { asked, result }) = answer else { continue };
+            match result? {
+                // Sent before the caller's mark: it may have missed what the caller must see.
+                Found::Nothing | Found::Shortened { .. } if asked < mark.began.max(mark.woken) => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// The hub's clock, to be read before an append is sent, for [`appended`](Self::appended).
+    pub(super) fn clock(&self) -> u64 {
+        self.context.hub.clock()
+    }
+
+    /// Takes in what this process appended, and wakes the topic's readers.
+    pub(super) fn appended(&self, segment: Arc<Segment>, sent: u64) {
+        let mut state = self.state.lock();
+        let joined = match state.ring.tail() {
+            // Nobody has read the topic yet: what was appended is its tail.
+            None => {
+                state.ring.begin(segment.first().previous());
+                state.ring.offer(segment.clone())
+            }
+            Some(_) => state.ring.offer(segment.clone()),
+        };
+        let alone = self.context.hub.wake(self.topic, sent);
+        if joined && state.ring.tail() == Some(segment.last()) {
+            state.looked = state.looked.max(sent);
+            state.explained = state.explained.max(alone.unwrap_or(sent));
+        }
+    }
+
+    /// The newest offset that readers of this process know of.
+    pub(super) fn tail(&self) -> Option<Offset> {
+        self.state.lock().ring.tail()
+    }
+
+    /// Forgets what is in memory.
+    pub(super) fn forget(&self) {
+        let mut state = self.state.lock();
+        state.ring.clear();
+        (state.looked, state.explained) = (0, 0);
+    }
+
+    fn begin_read(self: &Arc<Self>, state: &mut State, after: Offset) -> watch::Receiver<Option<Answer>> {
+        let (sender, receiver) = watch::channel(None);
+        state.reads.insert(after, receiver.clone());
+        let read = Read { log: self.clone(), after, sender, answer: None };
+        self.context.shutdown.spawn(async move {
+            let answer = read.log.read_store(after).await;
+            read.finish(answer);
+        });
+        receiver
+    }
+
+    async fn read_store(&self, after: Offset) -> Answer {
+        let _permit = self.context.reads.acquire().await;
+        let asked = self.context.hub.clock();
+        counter!(metric::LOG_READS).increment(1);
+        let result = match self.context.store.read(self.topic, after, CAP).await {
+            Ok(read) => self.take_in(after, asked, read).await,
+            Err(error) => Err(error),
+        };
+        Answer { asked, result: result.map_err(Arc::new) }
+    }
+
+    /// Makes an answer of what was read, and keeps it if it joins the ring.
+    async fn take_in(
+        &self,
+        after: Offset,
+        asked: u64,
+        read: Option<crate::store::LogRead>,
+    ) -> Result<Found, StoreError> {
+        let Some(read) = read else { return Ok(Found::Deleted) };
+        let Some(segment) = read.segment else { return self.nothing(after, asked, read.trimmed_to).await };
+        if segment.first() > after.next() {
+            return Ok(match read.trimmed_to >= after.next() {
+                true => Found::Trimmed { to: segment.first().previous() },
+                false => return Err(StoreError::Corrupt(format!("topic {} has a hole after {after}", self.topic))),
+            });
+        }
+        let more = segment.events().len() >= CAP.events || segment.bytes() >= CAP.bytes;
+        let segment = Arc::new(segment);
+        let mut state = self.state.lock();
+        let behind = more && state.ring.tail() != Some(after);
+        // What is beyond the tail is newer than all that is in memory, and what readers want.
+        if !more || state.ring.tail().is_some() {
+            state.ring.begin(after);
+        }
+        if state.ring.offer(segment.clone()) && !more && state.ring.tail() == Some(segment.last()) {
+            state.looked = state.looked.max(asked);
+            state.explained = state.explained.max(asked);
+        }
+        Ok(Found::Events { segment, behind })
+    }
+
+    /// There was nothing after `after`: it is the head, or everything there was trimmed, or the log lost
+    /// its tail.
+    async fn nothing(&self, after: Offset, asked: u64, trimmed_to: Offset) -> Result<Found, StoreError> {
+        if trimmed_to > after {
+            return Ok(Found::Trimmed { to: trimmed_to });
+        }
+        if self.tail() != Some(after) {
+            let heads = self.context.store.heads(&[self.topic]).await?;
+            let Some(head) = heads.first().map(|head| head.bounds.head) else { return Ok(Found::Deleted) };
+            if self.tail().is_some_and(|tail| head < tail) {
+                self.forget();
+            }
+            if head < after {
+                return Ok(Found::Shortened { head });
+            }
+        }
+        let mut state = self.state.lock();
+        state.ring.begin(after);
+        if state.ring.tail() == Some(after) {
+            state.looked = state.looked.max(asked);
+            state.explained = state.explained.max(asked);
+        }
+        Ok(Found::Nothing)
+    }
+}
+
+impl State {
+    /// What memory knows about what is after `after`; `None` if the store must be asked.
+    fn answer(&self, after: Offset, mark: Mark) -> Option<Found> {
+        if let Some(segment) = self.ring.get(after) {
+            counter!(metric::RING_HITS).increment(1);
+            return Some(Found::Events { segment: segment.clone(), behind: false });
+        }
+        let current = self.looked >= mark.began && self.explained >= mark.woken;
+        (self.ring.tail() == Some(after) && current).then_some(Found::Nothing)
+    }
+}
+
+/// A read under way. When it ends, however it ends, nobody joins it any more, and those who did are told.
+struct Read {
+    log: Arc<TopicLog>,
+    after: Offset,
+    sender: watch::Sender<Option<Answer>>,
+    answer: Option<Answer>,
+}
+
+impl Read {
+    fn finish(mut self, answer: Answer) {
+        self.answer = Some(answer);
+    }
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        self.log.state.lock().reads.remove(&self.after);
+        if let Some(answer) = self.answer.take() {
+            self.sender.send_replace(Some(answer));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The use cases: what EventFlow does, without knowing how it is asked or where things are kept.
+//!
+//! One file for each verb. [`Broker`] is a cheap clone; everything behind it is shared.
+
+mod appender;
+mod commit;
+mod consumers;
+mod enrich;
+mod frame;
+mod group;
+mod holds;
+mod log;
+mod poller;
+mod producers;
+mod publish;
+mod ring;
+mod subscribe;
+mod subscription;
+mod take;
+mod topic_cache;
+mod topics;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use aws_lc_rs::rand::SystemRandom;
+use tokio::{sync::Semaphore, task::JoinError};
+
+use crate::{
+    auth::Auth,
+    domain::{Principal, ServerId},
+    notify::{Hub, SharedNotifier},
+    shutdown::Shutdown,
+    store::{SharedStore, StoreError},
+};
+
+use appender::AppendContext;
+use holds::Holds;
+use log::LogContext;
+use ring::RingBudget;
+use topic_cache::TopicCache;
+
+pub use consumers::{CommitOffsetError, ConsumerView, ConsumersError};
+pub use enrich::TRACEPARENT;
+pub use frame::{ClosingReason, Frame, Position, Run};
+pub use producers::{NewKey, ProducersError};
+pub use publish::{Publish, PublishError, Published, Refusal};
+pub use subscribe::{Source, StopAt, Subscribe, SubscribeError};
+pub use subscription::Subscription;
+pub use topics::{TopicsError, Trimmed};
+
+/// How a broker behaves.
+#[derive(Debug, Clone)]
+pub struct BrokerOptions {
+    /// Bytes of recent events in memory for each topic.
+    pub ring_bytes: usize,
+    /// Bytes of recent events in memory for all topics.
+    pub ring_bytes_total: usize,
+    /// Bytes that may wait to be appended to each topic.
+    pub queue_bytes: usize,
+    /// Bytes that may wait to be appended to all topics.
+    pub queue_bytes_total: usize,
+    /// How long a publish waits for room.
+    pub queue_timeout: Duration,
+    /// How long a stream may get, give or take a tenth.
+    pub stream_max_age: Duration,
+    /// How often heads are looked up; `None`: 1 s with a healthy notifier, 100 ms without.
+    pub poll_interval: Option<Duration>,
+    /// The address of this server, in words for people.
+    pub server_name: String,
+}
+
+/// Reads of logs from the store under way at once; each brings about 1 MiB.
+const READS: usize = 64;
+
+/// The use cases. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: SharedStore,
+    notifier: SharedNotifier,
+    hub: Arc<Hub>,
+    auth: Auth,
+    shutdown: Shutdown,
+    options: BrokerOptions,
+    server: ServerId,
+    topics: TopicCache,
+    holds: Arc<Holds>,
+}
+
+impl Broker {
+    /// A broker, with its background tasks begun; they end with `shutdown`.
+    pub fn start(
+        store: SharedStore,
+        notifier: SharedNotifier,
+        hub: Arc<Hub>,
+        auth: Auth,
+        server: ServerId,
+        shutdown: Shutdown,
+        options: BrokerOptions,
+    ) -> Self {
+        let logs = Arc::new(LogContext {
+            store: store.clone(),
+            hub: hub.clone(),
+            shutdown: shutdown.clone(),
+            budget: RingBudget::new(options.ring_bytes, options.ring_bytes_total),
+            reads: Semaphore::new(READS),
+        });
+        let appends = Arc::new(AppendContext {
+            store: store.clone(),
+            notifier: notifier.clone(),
+            shutdown: shutdown.clone(),
+            topic_bytes: options.queue_bytes,
+            room: Arc::new(Semaphore::new(options.queue_bytes_total.min(Semaphore::MAX_PERMITS))),
+            total_bytes: options.queue_bytes_total,
+            queue_timeout: options.queue_timeout,
+        });
+        let holds = Holds::new(store.clone(), notifier.clone(), hub.clone(), shutdown.clone());
+        let topics = TopicCache::new(logs, appends);
+        let inner = Inner { store, notifier, hub, auth, shutdown, options, server, topics, holds };
+        let broker = Self { inner: Arc::new(inner) };
+        broker.shutdown().spawn(broker.holds().clone().run());
+        broker.shutdown().spawn(broker.clone().poll());
+        broker.shutdown().spawn(broker.clone().obey());
+        broker
+    }
+
+    /// Does what control messages ask: forgets what they say has changed.
+    async fn obey(self) {
+        use tokio::sync::broadcast::error::RecvError;
+
+        use crate::notify::Control;
+
+        let mut controls = self.hub().controls();
+        loop {
+            let message = tokio::select! {
+                () = self.shutdown().stopping() => return,
+                message = controls.recv() => message,
+            };
+            match message {
+                Ok(Control::TopicsChanged) => self.topics().forget_names(),
+                Ok(Control::IdentitiesChanged) => self.inner.auth.clear(),
+                Ok(Control::ConsumerChanged(_)) => {}
+                Ok(Control::Everything) | Err(RecvError::Lagged(_)) => {
+                    self.topics().forget_names();
+                    self.inner.auth.clear();
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Runs a change in a task of its own, so that a caller who leaves does not cut it off.
+    async fn change<F, T>(&self, change: impl FnOnce(SharedStore) -> F) -> Result<T, Stopped>
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.shutdown().spawn(change(self.store().clone())).await.map_err(Stopped)
+    }
+
+    /// Whether a stream's credential ended since the stream began; a store that cannot be asked leaves it
+    /// standing.
+    async fn credential_ended(&self, principal: &Principal) -> bool {
+        match self.inner.auth.recheck(principal).await {
+            Ok(()) | Err(crate::auth::AuthError::Store(_)) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// How long a new stream may get: about the configured age, so that not all end at once.
+    fn stream_age(&self) -> Duration {
+        let mut random = [0];
+        // Without randomness the age is merely a little lower.
+        let _ = aws_lc_rs::rand::SecureRandom::fill(&SystemRandom::new(), &mut random);
+        self.inner.options.stream_max_age.mul_f64(0.9 + f64::from(random[0]) / 255.0 * 0.2)
+    }
+
+    /// What everything in the process ends by.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.inner.shutdown
+    }
+
+    /// The store.
+    pub fn store(&self) -> &SharedStore {
+        &self.inner.store
+    }
+
+    /// The notifier.
+    pub fn notifier(&self) -> &SharedNotifier {
+        &self.inner.notifier
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    fn topics(&self) -> &TopicCache {
+        &self.inner.topics
+    }
+
+    fn holds(&self) -> &Arc<Holds> {
+        &self.inner.holds
+    }
+
+    fn server_id(&self) -> ServerId {
+        self.inner.server
+    }
+
+    fn server_name(&self) -> &str {
+        &self.inner.options.server_name
+    }
+
+    fn poll_interval(&self) -> Option<Duration> {
+        self.inner.options.poll_interval
+    }
+}
+
+/// A task ended without a result.
+#[derive(Debug)]
+struct Stopped(JoinError);
+
+impl Stopped {
+    fn store(self) -> StoreError {
+        StoreError::Unavailable(self.0.into())
+    }
+}

@@ -1,0 +1,421 @@
+//! A stream: pulled by its client, without a task of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use tokio::{
+    select,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tracing::warn;
+
+use super::{
+    Broker, ClosingReason, Frame, Position,
+    frame::{Run, RunCap},
+    holds::Hold,
+    log::{Found, Mark},
+    subscribe::{Source, StopAt, Subscribe, SubscribeError, check_kept},
+    topic_cache::TopicHandle,
+};
+use crate::{
+    domain::{Bounds, Consumer, ConsumerName, Filter, Offset, Principal, Segment, SubscriptionId, Timestamp, limits},
+    notify::Registration,
+    telemetry::metric,
+};
+
+/// Pause before a stream looks again after the store failed.
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+/// A stream asks so often whether its credential still stands.
+const CREDENTIAL_CHECK: Duration = Duration::from_secs(5);
+
+/// An open stream; [`next`](Self::next) is its only door. Dropping it gives its consumer back.
+#[derive(Debug)]
+pub struct Subscription {
+    pub(super) broker: Broker,
+    pub(super) id: SubscriptionId,
+    pub(super) principal: Arc<Principal>,
+    pub(super) request: Subscribe,
+    pub(super) reader: Reader,
+    handle: TopicHandle,
+    registration: Registration,
+    /// The hub's clock when it began: what was acknowledged before must be seen.
+    began: u64,
+    phase: Phase,
+    position: Offset,
+    /// The last position that the client was told.
+    told: Offset,
+    bounds: Bounds,
+    filter: Filter,
+    stop: Option<Offset>,
+    /// A segment of which not everything was sent.
+    rest: Option<Arc<Segment>>,
+    caught_up: bool,
+    pub(super) heartbeat_at: Instant,
+    ends_at: Instant,
+    credential_at: Instant,
+    counted: bool,
+}
+
+/// Who reads.
+#[derive(Debug)]
+pub(super) enum Reader {
+    Topic,
+    Consumer { consumer: Box<Consumer>, hold: Option<Hold> },
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// For the consumer to be free.
+    Waiting,
+    Starting,
+    Running,
+    /// Closing was sent.
+    Closing(SubscribeError),
+    Ended,
+}
+
+impl Reader {
+    pub(super) fn consumer(consumer: Consumer) -> Self {
+        Self::Consumer { consumer: Box::new(consumer), hold: None }
+    }
+
+    fn hold(&self) -> Option<&Hold> {
+        match self {
+            Self::Topic => None,
+            Self::Consumer { hold, .. } => hold.as_ref(),
+        }
+    }
+
+    fn consumer_name(&self) -> Option<&ConsumerName> {
+        match self {
+            Self::Topic => None,
+            Self::Consumer { consumer, .. } => Some(&consumer.settings.name),
+        }
+    }
+}
+
+impl Subscription {
+    /// A stream that has registered for wake-ups and has not looked yet.
+    pub(super) fn new(
+        broker: Broker,
+        id: SubscriptionId,
+        principal: Arc<Principal>,
+        request: Subscribe,
+        reader: Reader,
+        handle: TopicHandle,
+    ) -> Self {
+        let hub = broker.hub();
+        let registration = hub.register(handle.topic.id);
+        let began = hub.tick();
+        let now = Instant::now();
+        let filter = match (&request.from, &reader) {
+            (Source::Topic { filter, .. }, _) => filter.clone(),
+            (Source::Consumer(_), Reader::Consumer { consumer, .. }) => consumer.settings.filter.clone(),
+            (Source::Consumer(_), Reader::Topic) => Filter::default(),
+        };
+        Self {
+            heartbeat_at: now + request.heartbeat_interval,
+            ends_at: now + broker.stream_age(),
+            credential_at: now + CREDENTIAL_CHECK,
+            bounds: handle.topic.bounds,
+            phase: Phase::Starting,
+            position: Offset::ZERO,
+            told: Offset::ZERO,
+            stop: None,
+            rest: None,
+            caught_up: false,
+            counted: false,
+            broker,
+            id,
+            principal,
+            request,
+            reader,
+            handle,
+            registration,
+            began,
+            filter,
+        }
+    }
+
+    /// Resolves where the stream begins and ends, and takes the consumer or begins to wait for it.
+    pub(super) async fn begin(&mut self) -> Result<(), SubscribeError> {
+        self.stop = match self.request.stop {
+            StopAt::Never => None,
+            StopAt::Head => Some(self.bounds.head),
+            StopAt::Offset(offset) => Some(offset),
+        };
+        match &self.request.from {
+            Source::Topic { start, .. } => {
+                let position = self.broker.resolve_start(&self.handle, *start).await?;
+                self.start_at(position)?;
+            }
+            Source::Consumer(_) => match self.take_consumer().await {
+                Ok(stored) => self.start_at(stored)?,
+                Err(SubscribeError::ConsumerBusy { .. }) if self.request.wait => self.phase = Phase::Waiting,
+                Err(error) => return Err(error),
+            },
+        }
+        self.counted = true;
+        Ok(())
+    }
+
+    fn start_at(&mut self, position: Offset) -> Result<(), SubscribeError> {
+        let topic = &self.handle.topic.settings.name;
+        check_kept(topic, position, self.bounds, self.request.skip_trimmed)?;
+        (self.position, self.told) = (position, position);
+        Ok(())
+    }
+
+    pub(super) fn set_hold(&mut self, taken: Hold, now: Consumer) {
+        self.filter = now.settings.filter.clone();
+        if let Reader::Consumer { consumer, hold } = &mut self.reader {
+            **consumer = now;
+            *hold = Some(taken);
+        }
+    }
+
+    /// The next frame; `None` after the stream ended well; nothing after an error. Cancelling it loses
+    /// nothing.
+    pub async fn next(&mut self) -> Option<Result<Frame, SubscribeError>> {
+        if let Some(hold) = self.reader.hold() {
+            hold.polled();
+        }
+        let step = self.step().await;
+        match &step {
+            Some(Ok(_)) => {
+                self.heartbeat_at = Instant::now() + self.request.heartbeat_interval;
+                if let Some(hold) = self.reader.hold() {
+                    hold.handed_out();
+                }
+            }
+            Some(Err(_)) | None => self.end(),
+        }
+        step
+    }
+
+    async fn step(&mut self) -> Option<Result<Frame, SubscribeError>> {
+        loop {
+            match &self.phase {
+                Phase::Ended => return None,
+                Phase::Closing(error) => return Some(Err(error.clone())),
+                Phase::Running | Phase::Waiting => {
+                    if let Some((reason, error)) = self.closing().await {
+                        return Some(Ok(self.close(reason, error)));
+                    }
+                }
+                Phase::Starting => {}
+            }
+            let step = match &self.phase {
+                Phase::Starting => Some(Ok(self.started())),
+                Phase::Waiting => self.wait_for_consumer().await,
+                Phase::Running => self.advance().await,
+                Phase::Closing(_) | Phase::Ended => None,
+            };
+            if step.is_some() {
+                return step;
+            }
+        }
+    }
+
+    fn started(&mut self) -> Frame {
+        self.phase = Phase::Running;
+        Frame::Started {
+            subscription: self.id,
+            epoch: self.reader.hold().map(Hold::epoch),
+            position: self.position(),
+            heartbeat_interval: self.request.heartbeat_interval,
+            log_id: self.handle.topic.log_id,
+        }
+    }
+
+    /// Waits, with heartbeats, until the consumer is free.
+    async fn wait_for_consumer(&mut self) -> Option<Result<Frame, SubscribeError>> {
+        match self.free_consumer().await {
+            Err(error) => Some(Err(error)),
+            Ok(None) if Instant::now() >= self.heartbeat_at => {
+                let position = self.position();
+                Some(Ok(Frame::Heartbeat { position, paused: false, waiting: true }))
+            }
+            Ok(None) => None,
+            Ok(Some(stored)) => {
+                // The head may have moved while the stream waited; the first read finds out.
+                if let Err(error) = self.start_at(stored) {
+                    return Some(Err(error));
+                }
+                self.began = self.broker.hub().tick();
+                self.phase = Phase::Starting;
+                None
+            }
+        }
+    }
+
+    /// One look for events, or one wait for them.
+    async fn advance(&mut self) -> Option<Result<Frame, SubscribeError>> {
+        if self.stop.is_some_and(|stop| self.position >= stop) {
+            if self.position > self.told {
+                return Some(Ok(self.heartbeat()));
+            }
+            self.phase = Phase::Ended;
+            return None;
+        }
+        if self.position < self.bounds.trimmed_to {
+            return Some(self.trimmed(self.bounds.trimmed_to));
+        }
+        if !self.reader.hold().is_none_or(Hold::stands) {
+            return self.wait().await;
+        }
+        if let Some(segment) = self.rest.take() {
+            return self.batch(segment).map(Ok);
+        }
+        let mark = Mark { began: self.began, woken: self.registration.seen() };
+        let log = self.handle.log.clone();
+        // A read goes on without its caller, so that a heartbeat may come before its result.
+        let Ok(found) = timeout_at(self.heartbeat_at, log.read(self.position, mark)).await else {
+            return Some(Ok(self.heartbeat()));
+        };
+        match found {
+            Ok(Found::Events { segment, behind }) => {
+                self.caught_up &= !behind;
+                self.batch(segment).map(Ok)
+            }
+            Ok(Found::Nothing) if !self.caught_up => {
+                self.caught_up = true;
+                self.told = self.position;
+                Some(Ok(Frame::CaughtUp { position: self.position() }))
+            }
+            Ok(Found::Nothing) => self.wait().await,
+            Ok(Found::Trimmed { to }) => Some(self.trimmed(to)),
+            Ok(Found::Deleted) => {
+                let topic = self.handle.topic.settings.name.clone();
+                self.broker.forget_topic(&topic);
+                Some(Ok(self.close(ClosingReason::Deleted, SubscribeError::TopicNotFound { topic })))
+            }
+            Ok(Found::Shortened { head }) => {
+                let topic = self.handle.topic.settings.name.clone();
+                Some(Err(SubscribeError::LogShortened { topic, after: self.position, head }))
+            }
+            Err(error) if error.is_retryable() => {
+                warn!(topic = %self.handle.topic.settings.name, %error, "a stream cannot read; it tries again");
+                let _ = timeout_at(Instant::now() + STORE_PAUSE, self.broker.shutdown().draining()).await;
+                None
+            }
+            Err(error) => Some(Err(SubscribeError::Store(error))),
+        }
+    }
+
+    /// A frame of what a segment has after the position; `None` if nothing of it passes the filter.
+    fn batch(&mut self, segment: Arc<Segment>) -> Option<Frame> {
+        let last = self.stop.unwrap_or(Offset::MAX);
+        let cap = RunCap { events: self.request.max_batch_events, bytes: limits::FRAME_BYTES, last };
+        let topic = &self.handle.topic.settings.name;
+        let (run, position) = Run::pick(topic, &segment, self.position, &self.filter, cap);
+        self.position = position;
+        if position < segment.last() {
+            self.rest = Some(segment);
+        }
+        let Some(run) = run else {
+            let due = Instant::now() >= self.heartbeat_at;
+            return due.then(|| self.heartbeat());
+        };
+        self.told = position;
+        counter!(metric::DELIVERED_EVENTS).increment(run.len() as u64);
+        Some(Frame::Batch { run, position: self.position() })
+    }
+
+    fn trimmed(&mut self, to: Offset) -> Result<Frame, SubscribeError> {
+        self.bounds.trimmed_to = self.bounds.trimmed_to.max(to);
+        let topic = &self.handle.topic.settings.name;
+        check_kept(topic, self.position, self.bounds, self.request.skip_trimmed)?;
+        let from = self.position.next();
+        (self.position, self.told) = (to, to);
+        Ok(Frame::Skipped { from, to })
+    }
+
+    /// Waits for anything that may have changed; a frame if a heartbeat is due.
+    async fn wait(&mut self) -> Option<Result<Frame, SubscribeError>> {
+        let deadline = self.heartbeat_at.min(self.ends_at).min(self.credential_at);
+        let shutdown = self.broker.shutdown().clone();
+        select! {
+            () = shutdown.draining() => {}
+            () = self.registration.woken() => {}
+            () = changed(&self.reader) => {}
+            () = sleep_until(deadline) => {}
+        }
+        (Instant::now() >= self.heartbeat_at).then(|| Ok(self.heartbeat()))
+    }
+
+    fn heartbeat(&mut self) -> Frame {
+        self.told = self.position;
+        Frame::Heartbeat { position: self.position(), paused: false, waiting: false }
+    }
+
+    /// Why the stream must end now, if it must.
+    async fn closing(&mut self) -> Option<(ClosingReason, SubscribeError)> {
+        if self.broker.shutdown().is_draining() {
+            return Some((ClosingReason::Draining, SubscribeError::Draining));
+        }
+        if let Some(end) = self.consumer_end().await {
+            return Some(end);
+        }
+        let now = Instant::now();
+        if self.principal.expires.is_some_and(|expires| expires <= Timestamp::now()) {
+            return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: true }));
+        }
+        if now >= self.credential_at {
+            self.credential_at = now + CREDENTIAL_CHECK;
+            if self.broker.credential_ended(&self.principal).await {
+                return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: false }));
+            }
+        }
+        (now >= self.ends_at).then_some((ClosingReason::MaxAge, SubscribeError::Rotated(ClosingReason::MaxAge)))
+    }
+
+    async fn consumer_end(&self) -> Option<(ClosingReason, SubscribeError)> {
+        let hold = self.reader.hold().filter(|hold| hold.is_lost())?;
+        let consumer = self.reader.consumer_name()?.clone();
+        let found = self.broker.store().find_consumer(&consumer).await;
+        let same = matches!(&found, Ok(Some(found)) if found.id == hold.consumer());
+        if found.is_ok() && !same {
+            return Some((ClosingReason::Deleted, SubscribeError::ConsumerNotFound { consumer }));
+        }
+        Some((ClosingReason::TakenOver, SubscribeError::ConsumerFenced { consumer }))
+    }
+
+    /// Says that the stream ends, and gives its consumer back at once.
+    fn close(&mut self, reason: ClosingReason, error: SubscribeError) -> Frame {
+        self.phase = Phase::Closing(error);
+        if let Reader::Consumer { hold, .. } = &mut self.reader {
+            *hold = None;
+        }
+        Frame::Closing { reason, remaining: Duration::ZERO }
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        if let Reader::Consumer { hold, .. } = &mut self.reader {
+            *hold = None;
+        }
+    }
+
+    fn position(&mut self) -> Position {
+        let head = self.handle.log.tail().unwrap_or(self.bounds.head).max(self.bounds.head).max(self.position);
+        self.bounds.head = head;
+        Position { offset: self.position, bounds: self.bounds }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if self.counted {
+            gauge!(metric::SUBSCRIPTIONS).decrement(1.0);
+        }
+    }
+}
+
+/// Completes when the hold of the reader's consumer changes.
+async fn changed(reader: &Reader) {
+    match reader.hold() {
+        Some(hold) => hold.changed().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,307 @@
+//! Every call: its ids, its span, its one log line at the end, and details in every error.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Frame;
+use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span, info, info_span};
+use uuid::Uuid;
+
+use super::{reason::Reason, repair::repair, status::Problem};
+use crate::domain::limits;
+
+const REQUEST_ID: &str = "x-request-id";
+const CORRELATION_ID: &str = "x-correlation-id";
+const TRACEPARENT: &str = "traceparent";
+
+/// What is known of a call before its message is read. It is among the request's extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    request_id: String,
+    correlation_id: Option<ByteString>,
+    traceparent: Option<ByteString>,
+    peer: String,
+    principal: OnceLock<ByteString>,
+}
+
+impl Call {
+    /// Reads a call's metadata; the error says which of it is not acceptable.
+    fn read(headers: &HeaderMap, peer: String) -> Result<Self, (Self, Status)> {
+        let text = |name: &str| headers.get(name).map(|value| (value, value.to_str()));
+        let valid = |value: &str| (1..=limits::ID_BYTES).contains(&value.len());
+        let (mut request_id, mut bad) = (None, None);
+        match text(REQUEST_ID) {
+            None => {}
+            Some((_, Ok(id))) if valid(id) => request_id = Some(id.to_owned()),
+            Some(_) => bad = Some(REQUEST_ID),
+        }
+        let correlation_id = match text(CORRELATION_ID) {
+            None => None,
+            Some((_, Ok(id))) if valid(id) => Some(ByteString::from(id)),
+            Some(_) => {
+                bad = Some(CORRELATION_ID);
+                None
+            }
+        };
+        // The standard has receivers ignore what is not valid.
+        let traceparent = text(TRACEPARENT).and_then(|(_, value)| value.ok()).filter(|value| is_traceparent(value));
+        let call = Self {
+            inner: Arc::new(Inner {
+                request_id: request_id.unwrap_or_else(|| Uuid::now_v7().to_string()),
+                correlation_id,
+                traceparent: traceparent.map(ByteString::from),
+                peer,
+                principal: OnceLock::new(),
+            }),
+        };
+        match bad {
+            None => Ok(call),
+            Some(name) => {
+                let text = format!("{name} is 1 to {} printable ASCII characters", limits::ID_BYTES);
+                Err((call, Problem::new(Reason::RequestInvalid, text).into()))
+            }
+        }
+    }
+
+    /// The correlation id for events without one: the call's, else its trace's, else none.
+    pub(crate) fn correlation_id(&self) -> ByteString {
+        let trace = || self.inner.traceparent.as_ref().and_then(|trace| trace.split('-').nth(1)).map(ByteString::from);
+        self.inner.correlation_id.clone().or_else(trace).unwrap_or_default()
+    }
+
+    /// The call's W3C trace context.
+    pub(crate) fn traceparent(&self) -> Option<&ByteString> {
+        self.inner.traceparent.as_ref()
+    }
+
+    /// The client's address.
+    pub(crate) fn peer(&self) -> &str {
+        &self.inner.peer
+    }
+
+    /// Notes who is calling, for the log.
+    pub(crate) fn set_principal(&self, name: ByteString) {
+        // Set once: a call is authenticated once.
+        let _ = self.inner.principal.set(name);
+    }
+
+    /// The call of a request; a request that came past the layer has none, and gets an empty one.
+    pub(crate) fn of<T>(request: &tonic::Request<T>) -> Self {
+        let found = request.extensions().get::<Self>().cloned();
+        found.unwrap_or_else(|| match Self::read(&HeaderMap::new(), String::new()) {
+            Ok(call) | Err((call, _)) => call,
+        })
+    }
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero, as W3C Trace Context has it.
+fn is_traceparent(value: &str) -> bool {
+    let parts: Vec<&str> = value.split('-').collect();
+    let hex = |part: &str, len: usize| {
+        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let id = |part: &str, len| hex(part, len) && part.bytes().any(|b| b != b'0');
+    match parts.as_slice() {
+        [version, trace, span, flags] => *version == "00" && id(trace, 32) && id(span, 16) && hex(flags, 2),
+        _ => false,
+    }
+}
+
+/// Puts a [`Call`] around every call.
+#[derive(Debug, Clone)]
+pub(crate) struct CallLayer;
+
+impl<S> Layer<S> for CallLayer {
+    type Service = CallService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CallService { inner }
+    }
+}
+
+/// See [`CallLayer`].
+#[derive(Debug, Clone)]
+pub(crate) struct CallService<S> {
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for CallService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let peer = peer.map_or_else(String::new, |peer: SocketAddr| peer.to_string());
+        let (call, refusal) = match Call::read(request.headers(), peer) {
+            Ok(call) => (call, None),
+            Err((call, status)) => (call, Some(status)),
+        };
+        let method = request.uri().path().to_owned();
+        let span = info_span!("call", %method, request_id = %call.inner.request_id);
+        let end = End { call: call.clone(), method, started: Instant::now(), span: span.clone(), code: None };
+        if let Some(status) = refusal {
+            return Box::pin(async move { Ok(finish(status.into_http(), end)) });
+        }
+        request.extensions_mut().insert(call);
+        // The clone is ready as the original was; the original is replaced by one that need not be.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let work = async move {
+            let response = inner.call(request).await?;
+            Ok(finish(response, end))
+        };
+        Box::pin(work.instrument(span))
+    }
+}
+
+/// Completes a response: an error at once gets its details; a body is watched to its end.
+fn finish(response: Response<Body>, mut end: End) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(status) = Status::from_header_map(&parts.headers) {
+        end.code = Some(status.code());
+        if status.code() != Code::Ok {
+            let status = repair(status, &end.call.inner.request_id);
+            parts = status.into_http::<Body>().into_parts().0;
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&end.call.inner.request_id) {
+        parts.headers.insert(REQUEST_ID, id);
+    }
+    Response::from_parts(parts, Body::new(WatchedBody { body, end }))
+}
+
+/// A body that notes how the call ends.
+struct WatchedBody {
+    body: Body,
+    end: End,
+}
+
+impl http_body::Body for WatchedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let span = self.end.span.clone();
+        let _entered = span.enter();
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+            self.end.code.get_or_insert(Code::Ok);
+            return Poll::Ready(None);
+        };
+        let frame = frame.map(|frame| match frame.into_trailers() {
+            Ok(trailers) => Frame::trailers(self.end.trailers(trailers)),
+            Err(frame) => frame,
+        });
+        Poll::Ready(Some(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The end of a call, logged when it is dropped.
+struct End {
+    call: Call,
+    method: String,
+    started: Instant,
+    span: Span,
+    /// `None` while the call goes on: if it is dropped so, the client has left.
+    code: Option<Code>,
+}
+
+impl End {
+    fn trailers(&mut self, trailers: HeaderMap) -> HeaderMap {
+        let status = Status::from_header_map(&trailers).unwrap_or_else(|| Status::new(Code::Ok, ""));
+        self.code = Some(status.code());
+        if status.code() == Code::Ok {
+            return trailers;
+        }
+        let mut repaired = HeaderMap::new();
+        match repair(status, &self.call.inner.request_id).add_header(&mut repaired) {
+            Ok(()) => repaired,
+            Err(_) => trailers,
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let code = self.code.unwrap_or(Code::Cancelled);
+        let duration_ms = self.started.elapsed().as_secs_f64() * 1000.0;
+        let principal = self.call.inner.principal.get().map_or("-", |name| &**name);
+        let (method, peer) = (&*self.method, &*self.call.inner.peer);
+        let _entered = self.span.enter();
+        info!(principal, peer, code = ?code, duration_ms, "{method} ended with {code:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::{Call, is_traceparent};
+
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn call(headers: &[(&'static str, &str)]) -> Option<Call> {
+        let headers: HeaderMap = headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
+        Call::read(&headers, String::new()).ok()
+    }
+
+    #[test]
+    fn the_correlation_id_is_the_calls_else_its_traces() {
+        assert_eq!(call(&[]).unwrap().correlation_id(), "");
+        assert_eq!(call(&[("traceparent", TRACE)]).unwrap().correlation_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(call(&[("traceparent", TRACE), ("x-correlation-id", "c")]).unwrap().correlation_id(), "c");
+    }
+
+    #[test]
+    fn ids_that_are_not_acceptable_are_refused() {
+        let long = "x".repeat(129);
+        for name in ["x-request-id", "x-correlation-id"] {
+            assert!(call(&[(name, &long[1..])]).is_some());
+            assert!(call(&[(name, &long)]).is_none());
+            assert!(call(&[(name, "")]).is_none());
+        }
+    }
+
+    #[test]
+    fn a_trace_context_that_is_not_valid_is_ignored() {
+        assert!(is_traceparent(TRACE));
+        for bad in ["", "00", &TRACE.to_uppercase(), &TRACE[1..], &format!("{TRACE}-x"), &TRACE.replace("4bf9", "4bg9")]
+        {
+            assert!(!is_traceparent(bad), "{bad} was taken");
+        }
+    }
+}

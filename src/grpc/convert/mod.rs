@@ -1,0 +1,26 @@
+//! Wire messages to domain values and back.
+//!
+//! What comes in is destructured whole, so that a new field does not compile until it is handled, and
+//! all its violations are reported at once.
+
+mod checks;
+mod consumer;
+mod event;
+mod filter;
+mod paging;
+mod producer;
+mod subscribe;
+mod time;
+mod topic;
+
+pub(super) use checks::Checks;
+pub(super) use consumer::{consumer, new_consumer};
+#[cfg(test)]
+pub(super) use event::event;
+pub(super) use event::{publish, published};
+pub(super) use filter::{filter, filter_message};
+pub(super) use paging::page;
+pub(super) use producer::{api_key, new_producer, producer};
+pub(super) use subscribe::{frame, subscribe};
+pub(super) use time::{duration, duration_message, timestamp, timestamp_value};
+pub(super) use topic::{new_topic, position, topic, topic_change};

@@ -1,0 +1,57 @@
+//! Statuses that were made below us, by tonic: they get a reason and details like all others.
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::{
+    reason::Reason,
+    status::{Problem, REASON_TRAILER},
+};
+
+/// Gives a status a reason, if it has none, and the request's id.
+pub(super) fn repair(status: Status, request_id: &str) -> Status {
+    let known = status.metadata().contains_key(REASON_TRAILER);
+    let status = if known { status } else { Status::from(foreign(&status)) };
+    let mut details = status.get_error_details();
+    details.set_request_info(request_id, "");
+    let metadata = status.metadata().clone();
+    Status::with_error_details_and_metadata(status.code(), status.message(), details, metadata)
+}
+
+/// What a status of tonic's own means.
+fn foreign(status: &Status) -> Problem {
+    let text = status.message();
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => {
+            Problem::new(Reason::MessageTooLarge, "the request is larger than 4 MiB; split it")
+        }
+        // `decode` fails so for bytes that are not the message, and for strings that are not UTF-8.
+        Code::Internal | Code::InvalidArgument | Code::Unknown
+            if ["decode", "message", "compress", "flag"].iter().any(|word| text.contains(word)) =>
+        {
+            Problem::new(Reason::MessageMalformed, "the bytes are not the message that this call takes")
+        }
+        Code::Unimplemented if text.contains("compress") => {
+            Problem::new(Reason::MessageMalformed, "compressed messages are not taken")
+        }
+        Code::Unimplemented => Problem::new(Reason::MethodNotFound, "there is no such method"),
+        Code::DeadlineExceeded | Code::Cancelled => {
+            Problem::new(Reason::RequestInvalid, "the call was cancelled, or its timeout is not acceptable")
+        }
+        Code::Ok
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => {
+            tracing::error!(code = ?status.code(), text, "a status without a reason");
+            Problem::new(Reason::Internal, "the server failed; report it with the request id")
+        }
+    }
+}
