@@ -1,0 +1,159 @@
+//! The composition root: settings become a running server, and a signal ends it.
+
+mod http;
+mod record;
+mod start;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tracing::{info, warn};
+
+use crate::{
+    auth::Auth,
+    broker::{Broker, BrokerOptions},
+    config::ServeSettings,
+    domain::limits,
+    grpc::{AuthenticateLayer, CallLayer, GrpcOptions, Health, routes},
+    shutdown::Shutdown,
+};
+
+pub use record::{ServerRecord, read_record};
+pub use start::StartError;
+
+/// Keepalive of connections: a ping after this silence …
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// … which must be answered within this time.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes that a client may send on one call before it is read.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// And on a whole connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Calls that a client may have reset before it is cut off: h2 keeps state for each.
+const RESET_STREAMS: usize = 1024;
+
+/// Runs a server until SIGTERM or SIGINT, and returns when it has drained.
+pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
+    settings.check()?;
+    let listener = start::bind(settings.listen).await?;
+    let http_listener = start::bind(settings.http_listen).await?;
+    let shutdown = Shutdown::default();
+    let prometheus = http::install_recorder()?;
+
+    let parts = start::open(&settings).await?;
+    let record = ServerRecord::new(&listener, &http_listener, parts.server)?;
+    let broker = Broker::start(
+        parts.store.clone(),
+        parts.notifier.clone(),
+        parts.hub.clone(),
+        parts.auth.clone(),
+        parts.server,
+        shutdown.clone(),
+        broker_options(&settings, record.listen.to_string()),
+    );
+    let (health, health_service) = Health::new().await;
+    shutdown.spawn(health.clone().watch(broker.clone()));
+    let options = GrpcOptions { reflection: settings.reflection };
+    let routes = routes(broker.clone(), parts.auth.clone(), health_service, options)?;
+    shutdown.spawn(http::serve(http_listener, prometheus, broker.clone()));
+
+    record.write(&settings.data_dir)?;
+    info!(
+        listen = %record.listen, http_listen = %record.http_listen, store = parts.store.kind(),
+        version = env!("CARGO_PKG_VERSION"), "serving gRPC on {}", record.listen
+    );
+    start::print_next_steps(&settings, &record, &parts);
+
+    let end = serve(listener, routes, parts.auth.clone(), &shutdown);
+    tokio::pin!(end);
+    tokio::select! {
+        ended = &mut end => return ended,
+        () = signalled() => {}
+    }
+    info!(timeout_s = settings.drain_timeout.as_secs_f64(), "draining");
+    health.set_services(false).await;
+    shutdown.drain();
+    let drained = timeout(settings.drain_timeout, async {
+        let ended = end.await;
+        shutdown.finish().await;
+        parts.notifier.shutdown().await;
+        ended
+    });
+    match drained.await {
+        Ok(ended) => ended?,
+        Err(_) => warn!(tasks = shutdown.task_count(), "not everything ended in time; stopping anyway"),
+    }
+    record.remove(&settings.data_dir);
+    // Connections that never ended keep their statements from ending; a moment is enough for the others.
+    let _ = timeout(Duration::from_secs(1), parts.store.close()).await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Serves until the drain, and then until every open call has ended.
+async fn serve(
+    listener: TcpListener,
+    routes: tonic::service::Routes,
+    auth: Auth,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
+    let drain = shutdown.clone();
+    Server::builder()
+        .layer(CallLayer)
+        .layer(AuthenticateLayer::new(auth))
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits::CONNECTION_STREAMS)
+        .http2_max_local_error_reset_streams(Some(RESET_STREAMS))
+        .http2_max_header_list_size(limits::METADATA_BYTES)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { drain.draining().await })
+        .await
+        .map_err(|error| StartError::Serve(Box::new(error)))
+}
+
+fn broker_options(settings: &ServeSettings, server_name: String) -> BrokerOptions {
+    BrokerOptions {
+        ring_bytes: settings.ring_bytes,
+        ring_bytes_total: settings.ring_bytes_total,
+        queue_bytes: settings.queue_bytes,
+        queue_bytes_total: settings.queue_bytes_total,
+        queue_timeout: settings.queue_timeout,
+        stream_max_age: settings.stream_max_age,
+        poll_interval: settings.poll_interval,
+        server_name,
+    }
+}
+
+/// Completes at SIGTERM or SIGINT.
+async fn signalled() {
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        // Without a handler the signal ends the process by itself.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+}
+
+/// What a server is made of.
+struct Parts {
+    store: crate::store::SharedStore,
+    notifier: crate::notify::SharedNotifier,
+    hub: Arc<crate::notify::Hub>,
+    auth: Auth,
+    server: crate::domain::ServerId,
+    bootstrap: crate::auth::Bootstrap,
+    embedded: bool,
+}
