@@ -5,9 +5,11 @@
 mod auth;
 mod authenticate;
 mod bootstrap;
+mod client;
 mod contract;
 mod harness;
 mod harness_works;
 mod login;
 mod notify_contract;
+mod streams;
 mod world;
