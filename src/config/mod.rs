@@ -4,4 +4,4 @@ mod environment;
 mod serve;
 
 pub use environment::refuse_unknown;
-pub use serve::{Backend, LogFormat, ServeSettings, SettingsError, StoreSettings};
+pub use serve::{Backend, LogFormat, ServeSettings, SettingsError, StoreSettings, duration};

@@ -181,7 +181,7 @@ impl StoreSettings {
 }
 
 /// A duration such as `250ms`, `15s`, `60m`, `24h` or `30d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time; write for example 250ms, 15s, 60m or 24h");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
