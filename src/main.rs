@@ -1,3 +1,5 @@
 //! The `eventflow` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    eventflow::cli::run(std::env::args_os())
+}

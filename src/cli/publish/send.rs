@@ -1,0 +1,128 @@
+//! Sending groups of events, again if the server was away.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use crate::{
+    cli::{
+        connection::Connection,
+        failure::{Failure, is_unavailable},
+        json::{self, Defaults},
+        moment::show_time,
+        output::{self, Output},
+        retry::Backoff,
+    },
+    proto::v1::{self, event_service_client::EventServiceClient},
+};
+
+/// Sends groups one after the other and prints where their events are recorded.
+pub(super) struct Publisher<'a> {
+    connection: &'a Connection,
+    output: Output,
+    topic: String,
+    validate_only: bool,
+    expected_head: Option<i64>,
+}
+
+impl<'a> Publisher<'a> {
+    /// For this topic.
+    pub(super) fn new(
+        connection: &'a Connection,
+        output: Output,
+        topic: String,
+        validate_only: bool,
+        expected_head: Option<i64>,
+    ) -> Self {
+        Self { connection, output, topic, validate_only, expected_head }
+    }
+
+    /// Sends a group until it is recorded, refused, or its time is over. The events need ids.
+    pub(super) async fn send(&mut self, events: Vec<v1::NewEvent>) -> Result<(), Failure> {
+        let request = v1::PublishRequest {
+            topic: self.topic.clone(),
+            events,
+            expected_head_offset: self.expected_head,
+            validate_only: self.validate_only,
+        };
+        let published = self.publish(request).await?.published;
+        if let Some(head) = self.expected_head.filter(|_| !self.validate_only) {
+            // The next group follows on this one; nobody may have written between.
+            let newest = published.iter().map(|event| event.offset).max();
+            self.expected_head = Some(newest.map_or(head, |newest| newest.max(head)));
+        }
+        self.print(&published)
+    }
+
+    async fn publish(&self, message: v1::PublishRequest) -> Result<v1::PublishResponse, Failure> {
+        let deadline = Instant::now() + self.connection.timeout();
+        let mut backoff = Backoff::default();
+        let mut client = EventServiceClient::new(self.connection.channel());
+        loop {
+            let mut request = self.connection.request(message.clone()).await?;
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+            let status = match client.publish(request).await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => status,
+            };
+            let pause = backoff.pause(Some(&status));
+            if !may_repeat(&status) || Instant::now() + pause >= deadline {
+                return Err(status.into());
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn print(&self, published: &[v1::Published]) -> Result<(), Failure> {
+        let mut text = String::new();
+        for event in published {
+            if self.output.is_json() {
+                text += &json::line("Published", event, Defaults::Written)?;
+            } else {
+                text += &line(event);
+            }
+            text.push('\n');
+        }
+        output::print(&text)
+    }
+}
+
+/// The events have ids, so that a repeat is safe also when the outcome is unknown.
+fn may_repeat(status: &Status) -> bool {
+    use tonic_types::StatusExt;
+    let full = || status.code() == Code::ResourceExhausted && status.get_details_retry_info().is_some();
+    is_unavailable(status) || full()
+}
+
+fn line(event: &v1::Published) -> String {
+    let v1::Published { id, offset, recorded_time, duplicate } = event;
+    let offset = if *offset == 0 { "-".to_owned() } else { offset.to_string() };
+    if *duplicate {
+        return format!("{offset} {id} duplicate, recorded {}", show_time(recorded_time.as_ref()));
+    }
+    format!("{offset} {id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::{line, may_repeat, v1::Published};
+
+    #[test]
+    fn a_line_is_offset_and_id() {
+        let event = Published { id: "x".to_owned(), offset: 7, ..Published::default() };
+        assert_eq!(line(&event), "7 x");
+        assert_eq!(line(&Published { duplicate: true, ..event.clone() }), "7 x duplicate, recorded -");
+        assert_eq!(line(&Published { offset: 0, ..event }), "- x");
+    }
+
+    #[test]
+    fn refusals_are_not_repeated() {
+        assert!(may_repeat(&Status::unavailable("x")));
+        for status in [Status::aborted("x"), Status::invalid_argument("x"), Status::resource_exhausted("x")] {
+            assert!(!may_repeat(&status), "{status}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Following a stream, and opening the next one when it breaks.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tonic::{Code, Status, Streaming};
+
+use super::{
+    line::Printer,
+    place::Place,
+    request::{Stop, Wanted},
+};
+use crate::{
+    cli::{
+        connection::Connection,
+        failure::{Failure, is_unavailable, reason},
+        note::Notes,
+        retry::Backoff,
+    },
+    proto::v1::{
+        self, CaughtUp, Closing, DeliveryBatch, Event, EventBatch, Heartbeat, Skipped, Started, SubscribeResponse,
+        closing::Reason, consumer_service_client::ConsumerServiceClient, subscribe_response::Frame,
+    },
+};
+
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One run of `tail`, over all of its streams.
+pub(super) struct Tail {
+    pub(super) connection: Connection,
+    pub(super) wanted: Wanted,
+    pub(super) place: Place,
+    pub(super) notes: Notes,
+    printer: Printer,
+    printed: u64,
+    /// Two heartbeats of the stream that is open.
+    silence: Duration,
+    progress: Progress,
+}
+
+/// What the server has shown so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Nothing: a server that is away is a failure, since its address may be wrong.
+    Nothing,
+    /// A stream, but not this one.
+    Earlier,
+    /// This stream sends frames.
+    Open,
+}
+
+/// How one stream ended.
+enum End {
+    /// Everything that was asked for is printed.
+    Done,
+    /// Open the next one.
+    Again(Option<Box<Status>>),
+}
+
+impl Tail {
+    /// Begins with nothing done.
+    pub(super) fn new(connection: Connection, wanted: Wanted, printer: Printer, notes: Notes) -> Self {
+        let silence = wanted.heartbeat.saturating_mul(2);
+        let (place, progress) = (Place::default(), Progress::Nothing);
+        Self { connection, wanted, place, notes, printer, printed: 0, silence, progress }
+    }
+
+    /// Prints until the end that was asked for. Cancelling it loses nothing but a line that was half written.
+    pub(super) async fn follow(&mut self) -> Result<(), Failure> {
+        let mut backoff = Backoff::default();
+        loop {
+            let status = match self.stream().await {
+                Ok(End::Done) => return Ok(()),
+                Ok(End::Again(status)) => status,
+                Err(Failure::Refused(status)) if self.may_resume(&status) => Some(status),
+                Err(failure) => return Err(failure),
+            };
+            if self.progress == Progress::Open {
+                backoff.reset();
+                self.progress = Progress::Earlier;
+            }
+            let why = status.as_ref().map_or("the stream is over", |status| status.message());
+            self.notes.say(format_args!("reconnecting: {why}"));
+            tokio::time::sleep(backoff.pause(status.as_deref())).await;
+        }
+    }
+
+    fn may_resume(&self, status: &Status) -> bool {
+        match self.progress {
+            Progress::Nothing => false,
+            Progress::Earlier => is_unavailable(status),
+            // An expired token may have been renewed; if not, the next stream is refused before it opens.
+            Progress::Open => is_unavailable(status) || reason(status).as_deref() == Some("CREDENTIAL_EXPIRED"),
+        }
+    }
+
+    /// Follows one stream from its beginning to its end.
+    async fn stream(&mut self) -> Result<End, Failure> {
+        if self.is_complete() {
+            return Ok(End::Done);
+        }
+        let mut frames = self.open().await?;
+        let mut commits = interval_at(Instant::now() + COMMIT_INTERVAL, COMMIT_INTERVAL);
+        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            // Both branches can be cancelled without losing anything; what was received is handled below.
+            let frame = tokio::select! {
+                frame = frames.message() => frame?,
+                _ = commits.tick() => {
+                    self.commit().await?;
+                    continue;
+                }
+                () = sleep_until(heard + self.silence) => {
+                    return Ok(End::Again(Some(Box::new(Status::unavailable("the server has fallen silent")))));
+                }
+            };
+            let Some(SubscribeResponse { frame }) = frame else {
+                return Ok(if self.wanted.stop == Stop::Never { End::Again(None) } else { End::Done });
+            };
+            self.progress = Progress::Open;
+            if let Some(end) = self.frame(frame).await? {
+                return Ok(end);
+            }
+            heard = Instant::now();
+        }
+    }
+
+    async fn open(&self) -> Result<Streaming<SubscribeResponse>, Failure> {
+        let request = self.connection.stream_request(self.wanted.request(&self.place)).await?;
+        let mut client = ConsumerServiceClient::new(self.connection.channel());
+        let opening = timeout(self.connection.timeout(), client.subscribe(request));
+        let silent = |_| Status::unavailable(format!("{} does not answer", self.connection.address().name()));
+        Ok(opening.await.map_err(silent)??.into_inner())
+    }
+
+    /// Handles one frame; says so if it is the last one to be looked at.
+    async fn frame(&mut self, frame: Option<Frame>) -> Result<Option<End>, Failure> {
+        match frame {
+            Some(Frame::Started(started)) => self.started(&started),
+            Some(Frame::Batch(batch)) => return self.batch(batch).await,
+            Some(Frame::Heartbeat(heartbeat)) => self.heartbeat(heartbeat),
+            Some(Frame::Skipped(Skipped { from_offset, to_offset })) => {
+                self.notes.say(format_args!("events {from_offset} to {to_offset} are no longer kept"));
+                self.place.advance(to_offset);
+            }
+            Some(Frame::CaughtUp(CaughtUp { position })) => {
+                self.notes.say(format_args!("caught up at {}", position.unwrap_or_default().offset));
+            }
+            Some(Frame::Closing(closing)) => return self.closing(closing).await,
+            Some(Frame::Deliveries(DeliveryBatch { .. })) => {
+                let why = "the consumer is of MODE_QUEUE, which tail cannot print: each event has to be settled";
+                return Err(Failure::Local(why.to_owned()));
+            }
+            // A frame of a kind that this version does not know.
+            None => {}
+        }
+        Ok(None)
+    }
+
+    fn started(&mut self, started: &Started) {
+        self.place.start(started);
+        let interval = started.heartbeat_interval.as_ref().and_then(|interval| {
+            let interval = Duration::new(u64::try_from(interval.seconds).ok()?, u32::try_from(interval.nanos).ok()?);
+            (!interval.is_zero()).then_some(interval)
+        });
+        self.silence = interval.unwrap_or(self.wanted.heartbeat).saturating_mul(2);
+        if self.wanted.stop == Stop::Head {
+            // The head of now is the end, also if the stream breaks and the head has moved on by then.
+            self.wanted.stop = Stop::At(started.position.unwrap_or_default().head_offset);
+        }
+    }
+
+    async fn batch(&mut self, batch: EventBatch) -> Result<Option<End>, Failure> {
+        let EventBatch { events, position } = batch;
+        let left = self.wanted.count.map_or(u64::MAX, |count| count.saturating_sub(self.printed));
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let fresh: Vec<&Event> = events.iter().filter(|event| !self.place.is_done(event.offset)).take(left).collect();
+        self.printer.print(fresh.iter().copied()).await?;
+        self.printed += fresh.len() as u64;
+        if let Some(last) = fresh.last() {
+            self.place.advance(last.offset);
+        }
+        if fresh.len() == left {
+            return Ok(Some(End::Done));
+        }
+        self.pass(position);
+        Ok(None)
+    }
+
+    fn heartbeat(&mut self, heartbeat: Heartbeat) {
+        let Heartbeat { position, paused, waiting } = heartbeat;
+        if waiting {
+            self.notes.say("waiting for the consumer");
+            return;
+        }
+        if paused {
+            self.notes.say("the consumer is paused");
+        }
+        self.pass(position);
+    }
+
+    /// Everything up to this position was sent, and is printed, or was left out.
+    fn pass(&mut self, position: Option<v1::Position>) {
+        if let Some(position) = position {
+            self.place.advance(position.offset);
+        }
+    }
+
+    /// Leaves for the next stream at once, unless the end of this one is what there is to tell.
+    async fn closing(&mut self, closing: Closing) -> Result<Option<End>, Failure> {
+        match closing.reason() {
+            Reason::TakenOver | Reason::CredentialEnded | Reason::Deleted => Ok(None),
+            Reason::Unspecified | Reason::Draining | Reason::MaxAge | Reason::ConsumerChanged => {
+                self.commit().await?;
+                let why = closing.reason().as_str_name();
+                Ok(Some(End::Again(Some(Box::new(Status::new(Code::Unavailable, why))))))
+            }
+        }
+    }
+
+    /// Whether a stream would have nothing to add.
+    fn is_complete(&self) -> bool {
+        match self.wanted.stop {
+            Stop::At(offset) => self.place.done().is_some_and(|done| done >= offset),
+            Stop::Never | Stop::Head => false,
+        }
+    }
+}
