@@ -210,7 +210,7 @@ mod tests {
     fn the_oldest_segments_make_room() {
         let size = segment(1, 1).bytes();
         let mut ring = ring(size * 2, 0);
-        (1..=5).for_each(|offset| drop(ring.offer(segment(offset, 1))));
+        (1..=5).for_each(|offset| assert!(ring.offer(segment(offset, 1))));
         assert_eq!(held(&ring), [4, 5]);
         ring.offer(segment(6, 10));
         assert_eq!(held(&ring), (6..=15).collect::<Vec<_>>(), "the newest stays, however large");

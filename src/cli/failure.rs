@@ -115,6 +115,7 @@ fn headline(status: &Status) -> String {
     let mut text = match reason(status) {
         Some(reason) if message.starts_with(&reason) => message.to_owned(),
         Some(reason) => format!("{reason}: {message}"),
+        None if message.is_empty() => code_name(status.code()).to_owned(),
         None => format!("{}: {message}", code_name(status.code())),
     };
     let mut cause = status.source();
@@ -181,7 +182,11 @@ mod tests {
 
     #[test]
     fn a_report_names_reason_violations_and_request() {
-        let mut details = ErrorDetails::with_error_info("EVENT_INVALID", "eventflow", Default::default());
+        let mut details = ErrorDetails::with_error_info(
+            "EVENT_INVALID",
+            "eventflow",
+            std::collections::HashMap::<String, String>::new(),
+        );
         details.add_bad_request_violation("events[0].type", "is required").set_request_info("r-1", "");
         let status = Status::with_error_details(Code::InvalidArgument, "EVENT_INVALID: 1 field is wrong", details);
         let report = Failure::from(status).report();

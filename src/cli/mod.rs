@@ -25,7 +25,7 @@ mod tail;
 mod topic;
 mod whoami;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 
@@ -50,11 +50,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
     };
-    let result = start(&matches);
-    match result {
+    match start(&matches) {
         Ok(()) | Err(Failure::PipeClosed) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprint!("{}", failure.report());
+            // Whoever closed standard error does not want to know; the exit code still says it.
+            let _ = write!(std::io::stderr(), "{}", failure.report());
             ExitCode::from(failure.exit_code())
         }
     }

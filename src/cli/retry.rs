@@ -44,7 +44,7 @@ mod tests {
     fn pauses_grow_to_a_limit_and_begin_again() {
         let mut backoff = Backoff::default();
         assert!(backoff.pause(None) <= Duration::from_millis(100));
-        let last = (0..50).map(|_| backoff.pause(None)).last().expect("some");
+        let last = (0..50).fold(Duration::ZERO, |_, _| backoff.pause(None));
         assert!((Duration::from_millis(2500)..=Duration::from_secs(5)).contains(&last));
         backoff.reset();
         assert!(backoff.pause(None) <= Duration::from_millis(100));

@@ -61,10 +61,10 @@ pub(super) struct TailArgs {
     #[arg(long, default_value = "15s", value_parser = duration, value_name = "TIME")]
     heartbeat: Duration,
     /// Remember nothing on the server.
-    #[arg(long, requires = "consumer")]
+    #[arg(long, conflicts_with = "topic")]
     no_commit: bool,
     /// End the stream that has the consumer, instead of waiting for it.
-    #[arg(long, requires = "consumer")]
+    #[arg(long, conflicts_with = "topic")]
     take_over: bool,
 }
 
