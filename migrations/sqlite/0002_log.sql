@@ -13,20 +13,14 @@ create table topics (
     trimmed_time    integer                             -- when that event was recorded
 ) strict;
 
+-- Few columns: crossing the driver costs more for each value than storing it does.
 create table events (
-    topic_id       integer not null,
-    "offset"       integer not null,
-    recorded_time  integer not null,
-    type           text    not null,
-    key            text    not null,
-    id             text    not null,
-    id_key         blob,              -- in event_ids; null: the producer gave no id
-    time           integer,           -- null: as recorded
-    producer       text    not null,
-    content_type   text    not null,
-    correlation_id text    not null,
-    meta           text,              -- JSON: source, causation id, attributes; null: all default
-    payload        any     not null,  -- text, or a blob
+    topic_id      integer not null,
+    "offset"      integer not null,
+    recorded_time integer not null,
+    id_key        blob,              -- in event_ids; null: the producer gave no id
+    meta          text    not null,  -- JSON: everything else; absent: empty, or the default
+    payload       any     not null,  -- text, or a blob
     primary key (topic_id, "offset")
 ) strict, without rowid;
 
@@ -63,3 +57,19 @@ select t.id, t.name, t.log_id, t.description, t.retention, t.retention_bytes, t.
        t.trimmed_to, t.trimmed_time,
        coalesce((select max(e."offset") from events e where e.topic_id = t.id), t.trimmed_to) as head
 from topics t;
+
+-- Events for people who look into the database.
+create view readable_events as
+select t.name as topic,
+       e."offset",
+       strftime('%Y-%m-%dT%H:%M:%fZ', e.recorded_time / 1e6, 'unixepoch') as recorded_time,
+       e.meta ->> 'type' as type,
+       coalesce(e.meta ->> 'key', '') as key,
+       coalesce(e.meta ->> 'id', '') as id,
+       coalesce(e.meta ->> 'source', '/' || (e.meta ->> 'producer')) as source,
+       coalesce(e.meta ->> 'producer', '') as producer,
+       coalesce(e.meta -> 'attributes', '{}') as attributes,
+       coalesce(e.meta ->> 'correlation_id', '') as correlation_id,
+       e.payload
+from events e
+join topics t on t.id = e.topic_id;

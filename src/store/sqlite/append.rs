@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use sqlx::{Row, sqlite::SqliteConnection};
 
 use super::{
-    Query, SqliteStore,
+    SqliteStore,
     error::failed,
     find_ids::find_ids,
+    meta::encode_meta,
     rows::{offset, time},
-    settings::encode_meta,
     values::Values,
 };
 use crate::{
@@ -18,11 +18,8 @@ use crate::{
 };
 
 /// The rows of a batch.
-static EVENTS: LazyLock<Values> = LazyLock::new(|| {
-    let columns = "topic_id, \"offset\", recorded_time, type, key, id, id_key, time, producer, content_type, \
-                   correlation_id, meta, payload";
-    Values::new("events", columns)
-});
+static EVENTS: LazyLock<Values> =
+    LazyLock::new(|| Values::new("events", "topic_id, \"offset\", recorded_time, id_key, meta, payload"));
 
 /// The rows of its ids.
 static EVENT_IDS: LazyLock<Values> =
@@ -104,29 +101,18 @@ async fn insert_events(
 ) -> Result<(), StoreError> {
     EVENTS
         .insert(store, "insert_events", conn, events, |query, index, event| {
-            let query = query.bind(topic.0).bind(first.plus(index).get()).bind(recorded_time.micros());
-            bind_event(query, event)
+            let query = query
+                .bind(topic.0)
+                .bind(first.plus(index).get())
+                .bind(recorded_time.micros())
+                .bind(event.identity.map(|identity| identity.key.0))
+                .bind(encode_meta(&event.body));
+            match &event.body.payload {
+                Payload::Data(data) => query.bind(&**data),
+                Payload::Text(text) | Payload::Json(text) => query.bind(&**text),
+            }
         })
         .await
-}
-
-/// Binds what an event row holds after its place and time.
-fn bind_event<'q>(query: Query<'q>, event: &'q PendingEvent) -> Query<'q> {
-    let body = &event.body;
-    let query = query
-        .bind(&*body.r#type)
-        .bind(&*body.key)
-        .bind(&*body.id)
-        .bind(event.identity.map(|identity| identity.key.0))
-        .bind(body.time.map(Timestamp::micros))
-        .bind(&*body.producer)
-        .bind(&*body.content_type)
-        .bind(&*body.correlation_id)
-        .bind(encode_meta(body));
-    match &body.payload {
-        Payload::Data(data) => query.bind(&**data),
-        Payload::Text(text) | Payload::Json(text) => query.bind(&**text),
-    }
 }
 
 async fn insert_event_ids(

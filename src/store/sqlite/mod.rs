@@ -14,11 +14,15 @@ mod holds;
 mod identities;
 mod keys;
 mod log;
+mod meta;
 mod open;
 mod producers;
 mod read;
 mod rows;
 mod settings;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
 mod topics;
 mod trim;
 mod values;

@@ -100,6 +100,8 @@ fn options(database: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROWS_AHEAD)
         .pragma("temp_store", "memory")
+        // Else REPLACE would remove an event without asking the trigger.
+        .pragma("recursive_triggers", "on")
 }
 
 /// The one connection that writes.

@@ -6,7 +6,8 @@ use sqlx::{Row, sqlite::SqliteRow};
 use super::{
     SqliteStore,
     error::failed,
-    rows::{EventReader, offset},
+    meta::MetaReader,
+    rows::{offset, payload, time_of},
 };
 use crate::{
     domain::{Event, Offset, ReadCap, Segment, TopicId},
@@ -22,20 +23,17 @@ pub(super) async fn read(
 ) -> Result<Option<LogRead>, StoreError> {
     let limit = i64::try_from(cap.events.max(1)).unwrap_or(i64::MAX);
     let mut conn = store.reader().await?;
-    let query = store.query("read", include_str!("sql/read.sql")).bind(after.get()).bind(topic.0).bind(limit);
-    let mut rows = query.fetch(&mut *conn);
-    let Some(mut row) = rows.try_next().await.map_err(failed)? else { return Ok(None) };
-    let trimmed_to = offset(&row, "trimmed_to")?;
-    if is_empty(&row)? {
-        return Ok(Some(LogRead { segment: None, trimmed_to }));
-    }
+    let query = store.query("read", include_str!("sql/read.sql"));
+    let mut rows = query.bind(topic.0).bind(topic.0).bind(after.get()).bind(limit).fetch(&mut *conn);
+    let Some(trimmed) = rows.try_next().await.map_err(failed)? else { return Ok(None) };
+    let trimmed_to = offset(&trimmed, "offset")?;
 
-    let mut reader = EventReader::default();
-    let mut events: Vec<Event> = Vec::with_capacity(cap.events.min(1024));
+    let mut meta = MetaReader::default();
+    let mut events: Vec<Event> = Vec::new();
     let mut bytes = 0;
     let mut expected = after.max(trimmed_to).next();
-    loop {
-        let event = reader.event(&row)?;
+    while let Some(row) = rows.try_next().await.map_err(failed)? {
+        let event = event(&row, &mut meta)?;
         if event.offset != expected {
             return Err(StoreError::Corrupt(format!("topic {topic} has {} where {expected} belongs", event.offset)));
         }
@@ -45,16 +43,12 @@ pub(super) async fn read(
         if bytes >= cap.bytes {
             break;
         }
-        match rows.try_next().await.map_err(failed)? {
-            Some(next) => row = next,
-            None => break,
-        }
     }
     Ok(Some(LogRead { segment: Segment::new(events), trimmed_to }))
 }
 
-/// Whether the topic has no event to read, and the row only says what was trimmed.
-fn is_empty(row: &SqliteRow) -> Result<bool, StoreError> {
-    let offset: Option<i64> = row.try_get("offset").map_err(failed)?;
-    Ok(offset.is_none())
+fn event(row: &SqliteRow, reader: &mut MetaReader) -> Result<Event, StoreError> {
+    let meta: &str = row.try_get("meta").map_err(failed)?;
+    let body = reader.body(meta, payload(row, "payload")?)?;
+    Ok(Event::new(offset(row, "offset")?, time_of(row, "recorded_time")?, body))
 }

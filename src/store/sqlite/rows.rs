@@ -1,15 +1,14 @@
 //! Rows as what they stand for. One that cannot be is [`StoreError::Corrupt`].
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use sqlx::{Row, TypeInfo, ValueRef, sqlite::SqliteRow};
 use std::time::Duration;
 
 use super::{error::failed, settings};
 use crate::{
     domain::{
-        Attributes, Bounds, Consumer, ConsumerId, ConsumerName, Epoch, Event, EventBody, LogId, NewConsumer, NewTopic,
-        Offset, Payload, Timestamp, Topic, TopicId, TopicName,
+        Bounds, Consumer, ConsumerId, ConsumerName, Epoch, LogId, NewConsumer, NewTopic, Offset, Payload, Timestamp,
+        Topic, TopicId, TopicName,
     },
     store::StoreError,
 };
@@ -92,61 +91,8 @@ pub(super) fn consumer(row: &SqliteRow) -> Result<Consumer, StoreError> {
     })
 }
 
-/// Reads event rows; what is the same in one event after the other is kept in memory once.
-#[derive(Default)]
-pub(super) struct EventReader {
-    r#type: ByteString,
-    producer: ByteString,
-    default_source: ByteString,
-    content_type: ByteString,
-    correlation_id: ByteString,
-}
-
-impl EventReader {
-    /// The event of a row of `read.sql`.
-    pub(super) fn event(&mut self, row: &SqliteRow) -> Result<Event, StoreError> {
-        let get = |column: usize| row.try_get::<&str, _>(column).map_err(failed);
-        let place: i64 = row.try_get(0).map_err(failed)?;
-        let place = Offset::new(place).ok_or_else(|| StoreError::Corrupt(format!("an event has offset {place}")))?;
-        let happened: Option<i64> = row.try_get(5).map_err(failed)?;
-        if share(&mut self.producer, get(6)?) {
-            self.default_source = EventBody::default_source(&self.producer);
-        }
-        share(&mut self.r#type, get(2)?);
-        share(&mut self.content_type, get(7)?);
-        share(&mut self.correlation_id, get(8)?);
-        let mut body = EventBody {
-            r#type: self.r#type.clone(),
-            key: get(3)?.into(),
-            id: get(4)?.into(),
-            source: self.default_source.clone(),
-            time: happened.map(time).transpose()?,
-            content_type: self.content_type.clone(),
-            attributes: Attributes::new(),
-            correlation_id: self.correlation_id.clone(),
-            causation_id: ByteString::new(),
-            payload: payload(row, 10)?,
-            producer: self.producer.clone(),
-        };
-        let meta: Option<&str> = row.try_get(9).map_err(failed)?;
-        if let Some(meta) = meta {
-            settings::decode_meta(meta, &mut body).map_err(StoreError::Corrupt)?;
-        }
-        Ok(Event::new(place, time(row.try_get(1).map_err(failed)?)?, body))
-    }
-}
-
-/// Makes `kept` the text, and says whether it was another one.
-fn share(kept: &mut ByteString, text: &str) -> bool {
-    let changed = &**kept != text;
-    if changed {
-        *kept = text.into();
-    }
-    changed
-}
-
 /// A payload's type in the database is its kind.
-fn payload(row: &SqliteRow, column: usize) -> Result<Payload, StoreError> {
+pub(super) fn payload(row: &SqliteRow, column: &str) -> Result<Payload, StoreError> {
     let value = row.try_get_raw(column).map_err(failed)?;
     let is_text = value.type_info().name() == "TEXT";
     if is_text {

@@ -1,4 +1,4 @@
-//! What is stored as JSON: rarely set fields of events, and settings of consumers and producers.
+//! What is stored as JSON: settings of consumers and producers.
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
@@ -6,51 +6,10 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use super::rows::micros;
-use crate::domain::{
-    Attributes, EventBody, Filter, Mode, Offset, QueuePolicy, StartFrom, Timestamp, TopicPattern, TypePattern,
-};
+use crate::domain::{Attributes, Filter, Mode, Offset, QueuePolicy, StartFrom, Timestamp, TopicPattern, TypePattern};
 
 /// Names and values; the text is borrowed where JSON lets it.
-type Map<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
-
-/// The fields of an event that are seldom set; absent: the default.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct StoredMeta<'a> {
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    source: Option<Cow<'a, str>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    causation_id: Option<Cow<'a, str>>,
-    #[serde(borrow, skip_serializing_if = "BTreeMap::is_empty")]
-    attributes: Map<'a>,
-}
-
-/// The column `meta` of an event; `None`: all of it is default.
-pub(super) fn encode_meta(body: &EventBody) -> Option<String> {
-    let default_source = body.source.strip_prefix('/') == Some(&*body.producer);
-    if default_source && body.causation_id.is_empty() && body.attributes.is_empty() {
-        return None;
-    }
-    let meta = StoredMeta {
-        source: (!default_source).then(|| Cow::Borrowed(&*body.source)),
-        causation_id: (!body.causation_id.is_empty()).then(|| Cow::Borrowed(&*body.causation_id)),
-        attributes: borrowed(&body.attributes),
-    };
-    Some(json(&meta))
-}
-
-/// Fills in what the column `meta` holds.
-pub(super) fn decode_meta(text: &str, body: &mut EventBody) -> Result<(), String> {
-    let StoredMeta { source, causation_id, attributes } = parse(text)?;
-    if let Some(source) = source {
-        body.source = ByteString::from(&*source);
-    }
-    if let Some(causation_id) = causation_id {
-        body.causation_id = ByteString::from(&*causation_id);
-    }
-    body.attributes = owned(attributes);
-    Ok(())
-}
+pub(super) type Map<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
 
 #[derive(Serialize, Deserialize)]
 struct StoredFilter<'a> {
@@ -180,12 +139,14 @@ pub(super) fn decode_patterns(text: &str) -> Result<Vec<TopicPattern>, String> {
     patterns.iter().map(|pattern| TopicPattern::parse(pattern)).collect()
 }
 
+/// A value as JSON.
 #[expect(clippy::expect_used, reason = "text, numbers, lists and maps with text keys are always JSON")]
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("a stored setting is not JSON")
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+/// A value from JSON; the error says where it is wrong.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -193,10 +154,12 @@ fn list(texts: &[ByteString]) -> Vec<Cow<'_, str>> {
     texts.iter().map(|text| Cow::Borrowed(&**text)).collect()
 }
 
-fn borrowed(attributes: &Attributes) -> Map<'_> {
+/// Attributes, borrowed for writing.
+pub(super) fn borrowed(attributes: &Attributes) -> Map<'_> {
     attributes.iter().map(|(name, value)| (Cow::Borrowed(&**name), Cow::Borrowed(&**value))).collect()
 }
 
-fn owned(map: Map<'_>) -> Attributes {
+/// Attributes, as they were read.
+pub(super) fn owned(map: Map<'_>) -> Attributes {
     map.iter().map(|(name, value)| (ByteString::from(&**name), ByteString::from(&**value))).collect()
 }

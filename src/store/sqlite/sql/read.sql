@@ -1,7 +1,12 @@
-select e."offset", e.recorded_time, e.type, e.key, e.id, e.time, e.producer, e.content_type, e.correlation_id,
-       e.meta, e.payload, t.trimmed_to
-from topics t
-left join events e on e.topic_id = t.id and e."offset" > ?
-where t.id = ?
-order by e."offset"
-limit ?
+-- First what was trimmed, in the place of an offset, then the events: one statement sees one instant.
+select trimmed_to as "offset", null as recorded_time, null as meta, null as payload
+from topics
+where id = ?
+union all
+select * from (
+    select "offset", recorded_time, meta, payload
+    from events
+    where topic_id = ? and "offset" > ?
+    order by "offset"
+    limit ?
+)
