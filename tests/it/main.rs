@@ -6,6 +6,7 @@ mod auth;
 mod authenticate;
 mod bootstrap;
 mod client;
+mod consumers;
 mod contract;
 mod harness;
 mod harness_works;
