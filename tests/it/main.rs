@@ -12,5 +12,7 @@ mod harness;
 mod harness_works;
 mod login;
 mod notify_contract;
+mod observe;
+mod readers;
 mod streams;
 mod world;

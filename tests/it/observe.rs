@@ -1,0 +1,57 @@
+//! What a server shows of itself from outside: its metrics, its memory, its descriptors.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::harness::server::Server;
+
+/// What `/metrics` said at one moment.
+#[derive(Debug)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Asks a server.
+    pub async fn of(server: &Server) -> Self {
+        let mut stream = TcpStream::connect(server.http_listen()).await.expect("metrics are served");
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("a request can be sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("metrics are text");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        Self(answer)
+    }
+
+    /// The value of a metric, over all its labels; 0 if nothing was counted yet.
+    pub fn get(&self, name: &str) -> u64 {
+        let values = self.0.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let value = rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next())??;
+            Some(value.parse::<f64>().expect("a metric is a number"))
+        });
+        values.sum::<f64>() as u64
+    }
+}
+
+/// Bytes of memory of a server that lie in RAM now.
+pub fn resident(server: &Server) -> u64 {
+    memory(server, "VmRSS:")
+}
+
+/// The most that [`resident`] ever was.
+pub fn resident_peak(server: &Server) -> u64 {
+    memory(server, "VmHWM:")
+}
+
+fn memory(server: &Server, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
+    let value = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells it");
+    let kibibytes: u64 = value.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+    kibibytes * 1024
+}
+
+/// Files and sockets that a server has open.
+pub fn descriptors(server: &Server) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the server runs").count()
+}

@@ -1,0 +1,95 @@
+//! Many caught-up streams of a topic cost one read of the store for each commit at most.
+
+use super::{all_receive, caught_up, two_servers};
+use crate::{
+    client::Client,
+    harness::{
+        backend::{Backend, on_both_stores},
+        redis::Redis,
+        server::Server,
+    },
+    observe::Metrics,
+};
+
+/// Streams that read.
+const STREAMS: usize = 200;
+/// Commits, one after the other.
+const COMMITS: usize = 50;
+const READS: &str = "eventflow_log_reads_total";
+
+async fn commits(client: &Client) {
+    for n in 1..=COMMITS {
+        client.publish_numbered("orders", n, 1).await;
+    }
+}
+
+async fn reads(server: &Server) -> u64 {
+    Metrics::of(server).await.get(READS)
+}
+
+/// What one server publishes reaches all streams of another, by few reads there and none here.
+async fn fans_out(redis: Option<&Redis>) {
+    let (first, second, client) = two_servers(redis).await;
+    let mut streams = caught_up(&client, &second, "orders", 0, STREAMS).await;
+    let (first_before, second_before) = (reads(&first).await, reads(&second).await);
+    for n in 1..=COMMITS {
+        client.publish_numbered("orders", n, 1).await;
+        streams = all_receive(streams, n as i64, n as i64).await;
+    }
+    let (here, there) = (reads(&first).await - first_before, reads(&second).await - second_before);
+    println!("{COMMITS} commits reached {STREAMS} streams by {there} reads, and {here} where they were made");
+    assert!(there <= COMMITS as u64 + 10, "{there} reads for {COMMITS} commits");
+    assert_eq!(here, 0, "a server without readers reads nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_another_server_cost_one_read_each_for_all_streams() {
+    fans_out(Some(Redis::shared().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_another_server_cost_one_read_each_also_by_polling() {
+    fans_out(None).await;
+}
+
+on_both_stores! {
+    async fn commits_of_the_same_server_reach_all_streams_from_memory(backend: Backend) {
+        // No poll comes between an append and its wake-up, which could cost a read.
+        let server = backend.server().await.flag("--poll-interval", "1h").start().await;
+        let client = Client::admin(&server).await;
+        client.create_topic("orders").await;
+        let streams = caught_up(&client, &server, "orders", 0, STREAMS).await;
+        let before = Metrics::of(&server).await;
+        let (_, ()) = tokio::join!(all_receive(streams, 1, COMMITS as i64), commits(&client));
+        let after = Metrics::of(&server).await;
+        assert_eq!(after.get(READS) - before.get(READS), 0, "what was just appended is in memory");
+        let hits = after.get("eventflow_ring_hits_total") - before.get("eventflow_ring_hits_total");
+        assert!(hits >= STREAMS as u64, "{hits} ring hits for {STREAMS} streams");
+        let delivered = after.get("eventflow_delivered_events_total") - before.get("eventflow_delivered_events_total");
+        assert_eq!(delivered, (STREAMS * COMMITS) as u64);
+    }
+
+    async fn readers_of_the_same_old_events_share_reads(backend: Backend) {
+        const EVENTS: usize = 200;
+        let server = backend.server().await.flag("--ring-bytes", "1").start().await;
+        let client = Client::admin(&server).await;
+        client.create_topic("orders").await;
+        for n in 0..EVENTS {
+            client.publish_numbered("orders", n, 1).await;
+        }
+        let before = Metrics::of(&server).await;
+        let readers: Vec<_> = (0..50).map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let request = crate::client::from_earliest("orders");
+                client.subscribe(request).await.unwrap().events(EVENTS).await.len()
+            })
+        }).collect();
+        for reader in readers {
+            assert_eq!(reader.await.unwrap(), EVENTS);
+        }
+        let after = Metrics::of(&server).await;
+        let grown = |name| after.get(name) - before.get(name);
+        assert!(grown("eventflow_shared_reads_total") > 0, "{} reads, none shared", grown(READS));
+    }
+}

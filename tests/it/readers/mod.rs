@@ -1,0 +1,69 @@
+//! Readers that are slow, many, restless, or never woken; and what they cost.
+
+mod churn;
+mod economy;
+mod fan_out;
+mod polling;
+mod slow;
+
+use eventflow::proto::v1;
+
+use crate::{
+    client::{Client, Stream, after},
+    harness::{databases::Database, redis::Redis, server::Server},
+};
+
+/// Streams on one connection, below what a server allows.
+const PER_CONNECTION: usize = 100;
+
+/// Opens streams of a topic after an offset and waits until each has caught up.
+async fn caught_up(client: &Client, server: &Server, topic: &str, offset: i64, count: usize) -> Vec<Stream> {
+    let mut streams = Vec::with_capacity(count);
+    let mut client = client.on(server).await;
+    for n in 0..count {
+        if n > 0 && n % PER_CONNECTION == 0 {
+            client = client.on(server).await;
+        }
+        let mut stream = client.subscribe(after(topic, offset)).await.expect("a stream opens");
+        assert!(stream.until_caught_up().await.is_empty(), "there was something after {offset}");
+        streams.push(stream);
+    }
+    streams
+}
+
+/// Reads from each stream, at once, the events from `first` to `last`, which must come in order.
+async fn all_receive(streams: Vec<Stream>, first: i64, last: i64) -> Vec<Stream> {
+    let readers: Vec<_> = streams
+        .into_iter()
+        .map(|mut stream| {
+            tokio::spawn(async move {
+                let events = stream.events((last - first + 1) as usize).await;
+                assert!(events.iter().map(|event| event.offset).eq(first..=last), "a gap, a repeat or disorder");
+                stream
+            })
+        })
+        .collect();
+    let mut streams = Vec::with_capacity(readers.len());
+    for reader in readers {
+        streams.push(reader.await.expect("every reader gets everything"));
+    }
+    streams
+}
+
+/// Two servers on one new Postgres database, without Redis unless given, and an admin of the first.
+async fn two_servers(redis: Option<&Redis>) -> (Server, Server, Client) {
+    let database = Database::fresh().await;
+    let start = || match redis {
+        Some(redis) => Server::cluster(&database, redis),
+        None => Server::embedded().environment("EVENTFLOW_DATABASE_URL", &database.url()),
+    };
+    let (first, second) = (start().start().await, start().start().await);
+    let client = Client::admin(&first).await;
+    client.create_topic("orders").await;
+    (first, second, client)
+}
+
+/// An event with a text of this many bytes.
+fn heavy(bytes: usize) -> v1::NewEvent {
+    crate::client::event(&"x".repeat(bytes))
+}
