@@ -152,7 +152,7 @@ impl Appender {
     /// Stores a group, or, if the store refuses it, its requests one by one, so that only the guilty
     /// one fails.
     async fn carry_out(&self, group: Group, seen: Option<(Offset, Instant)>) {
-        let Err((group, error)) = self.store_group(group, seen).await else { return };
+        let Err((mut group, error)) = self.store_group(group, seen).await else { return };
         if group.len() <= 1 {
             group.refuse(&Refusal::Failed(error));
             return;
@@ -160,7 +160,7 @@ impl Appender {
         warn!(topic = %self.topic, requests = group.len(), %error, "the store refused a group; storing its requests one by one");
         for single in group.split() {
             let seen = self.queue.lock().seen;
-            if let Err((single, error)) = self.store_group(single, seen).await {
+            if let Err((mut single, error)) = self.store_group(single, seen).await {
                 single.refuse(&Refusal::Failed(error));
             }
         }
@@ -189,7 +189,6 @@ impl Appender {
                 Ok(Appended::Stored { first, recorded_time }) => {
                     group.answer_stored(&batch.events, first, recorded_time);
                     self.stored(Segment::recorded(first, recorded_time, batch.events), sent);
-                    return Ok(());
                 }
                 Ok(Appended::Known(known)) => {
                     group.put_back(batch.events);
@@ -199,7 +198,7 @@ impl Appender {
                     group.put_back(batch.events);
                     return Err((group, error));
                 }
-                Err(refusal) => return Ok(group.refuse(&refusal)),
+                Err(refusal) => group.refuse(&refusal),
             }
         }
     }

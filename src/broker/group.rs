@@ -34,16 +34,28 @@ enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     jobs: Vec<(Job, Vec<Place>)>,
+    /// They take part in the next batch, after what becomes of this one is certain.
+    deferred: Vec<Job>,
     known: HashMap<IdKey, KnownId>,
+}
+
+/// Why a job takes no part in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conflict {
+    /// The event at this index has the id of another event: one that is recorded, or stands before it
+    /// in the same request.
+    Reused(usize),
+    /// It has the id of another event that an earlier job brought, which may be refused itself.
+    Undecided,
 }
 
 impl Group {
     pub(super) fn new(jobs: Vec<Job>) -> Self {
-        Self { jobs: jobs.into_iter().map(|job| (job, Vec::new())).collect(), known: HashMap::new() }
+        Self { jobs: jobs.into_iter().map(|job| (job, Vec::new())).collect(), ..Self::default() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.jobs.len()
+        self.jobs.len() + self.deferred.len()
     }
 
     pub(super) fn expected_head(&self) -> Option<Offset> {
@@ -51,20 +63,27 @@ impl Group {
     }
 
     /// Takes the new events out, in the order of the requests. A request that uses an id for other
-    /// content than was recorded, or than stands before it, is refused; it takes no part.
+    /// content than was recorded, or than stands before it in the request, is refused. One that
+    /// contradicts an earlier request waits for what becomes of that one, and the later ones wait with
+    /// it, to keep their order. Nothing is taken when everyone has been answered.
     pub(super) fn take_new(&mut self) -> Vec<PendingEvent> {
         let mut batch = Vec::new();
         let mut taken = HashMap::new();
-        let known = &self.known;
-        let jobs = std::mem::take(&mut self.jobs);
+        let deferred = std::mem::take(&mut self.deferred).into_iter().map(|job| (job, Vec::new()));
+        let jobs: Vec<_> = std::mem::take(&mut self.jobs).into_iter().chain(deferred).collect();
         for (mut job, mut places) in jobs {
-            match place(&job, known, &mut taken, batch.len(), &mut places) {
+            if !self.deferred.is_empty() {
+                self.deferred.push(job);
+                continue;
+            }
+            match place(&job, &self.known, &mut taken, batch.len(), &mut places) {
                 Ok(()) => {
                     let new = job.events.iter_mut().zip(&places).filter(|(_, place)| matches!(place, Place::New(_)));
                     batch.extend(new.filter_map(|(event, _)| event.take()));
                     self.jobs.push((job, places));
                 }
-                Err(index) => job.answer(Err(Refusal::IdReused { index })),
+                Err(Conflict::Reused(index)) => job.answer(Err(Refusal::IdReused { index })),
+                Err(Conflict::Undecided) => self.deferred.push(job),
             }
         }
         batch
@@ -93,24 +112,24 @@ impl Group {
         }
     }
 
-    /// Answers everyone, the batch having been stored at `first`.
-    pub(super) fn answer_stored(self, batch: &[PendingEvent], first: Offset, time: Timestamp) {
-        for (job, places) in self.jobs {
+    /// Answers everyone who takes part in the batch, which was stored at `first`.
+    pub(super) fn answer_stored(&mut self, batch: &[PendingEvent], first: Offset, time: Timestamp) {
+        for (job, places) in self.jobs.drain(..) {
             let published = published(&job, &places, batch, first, time);
             job.answer(Ok(published));
         }
     }
 
-    /// Refuses everyone.
-    pub(super) fn refuse(self, refusal: &Refusal) {
-        for (job, _) in self.jobs {
+    /// Refuses everyone who takes part in the batch.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        for (job, _) in self.jobs.drain(..) {
             job.answer(Err(refusal.clone()));
         }
     }
 
     /// The same jobs, each in a group of its own.
     pub(super) fn split(self) -> impl Iterator<Item = Group> {
-        self.jobs.into_iter().map(|(job, _)| Group::new(vec![job]))
+        self.jobs.into_iter().map(|(job, _)| job).chain(self.deferred).map(|job| Group::new(vec![job]))
     }
 }
 
@@ -121,19 +140,19 @@ impl Job {
     }
 }
 
-/// Finds the place of each event of a job, the batch having `len` events so far. The error is the index
-/// of an event whose id belongs to other content; then the job has taken nothing.
+/// Finds the place of each event of a job, the batch having `len` events so far. After an error the job
+/// has taken nothing.
 fn place(
     job: &Job,
     known: &HashMap<IdKey, KnownId>,
     taken: &mut HashMap<IdKey, (ContentHash, usize)>,
     len: usize,
     places: &mut Vec<Place>,
-) -> Result<(), usize> {
+) -> Result<(), Conflict> {
     places.clear();
     let mut next = len;
     let mut own = Vec::new();
-    let mut reused = None;
+    let mut conflict = None;
     for (index, event) in job.events.iter().enumerate() {
         let Some(identity) = event.as_ref().and_then(|event| event.identity) else {
             places.push(Place::New(next));
@@ -151,16 +170,17 @@ fn place(
             }
         };
         if content != identity.content {
-            reused = Some(index);
+            let earlier = matches!(place, Place::Again(at) if at < len);
+            conflict = Some(if earlier { Conflict::Undecided } else { Conflict::Reused(index) });
             break;
         }
         places.push(place);
     }
-    match reused {
+    match conflict {
         None => Ok(()),
-        Some(index) => {
+        Some(conflict) => {
             taken.retain(|key, _| !own.contains(key));
-            Err(index)
+            Err(conflict)
         }
     }
 }
@@ -224,6 +244,11 @@ mod tests {
         published.iter().map(|p| (p.offset.get(), p.duplicate)).collect()
     }
 
+    fn known(id: &str, content: u128, offset: i64) -> KnownId {
+        let content = ContentHash(Uuid::from_u128(content));
+        KnownId { key: IdKey::of("/s", id), offset: at(offset), content, recorded_time: time() }
+    }
+
     fn time() -> Timestamp {
         Timestamp::from_micros(1).unwrap()
     }
@@ -247,15 +272,40 @@ mod tests {
     #[test]
     fn an_id_with_other_content_refuses_its_request_alone() {
         let (good, good_reply) = job(&[("a", 1)]);
-        let (bad, mut bad_reply) = job(&[("new", 9), ("a", 2)]);
+        let (bad, mut bad_reply) = job(&[("new", 9), ("b", 2), ("b", 3)]);
         let (later, later_reply) = job(&[("new", 8)]);
         let mut group = Group::new(vec![good, bad, later]);
         let batch = group.take_new();
-        assert_eq!(batch.len(), 2, "the refused request's other event was stored");
+        assert_eq!(batch.len(), 2, "the refused request's other events were stored");
         group.answer_stored(&batch, at(1), time());
-        assert!(matches!(bad_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 1 })));
+        assert!(matches!(bad_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 2 })));
         assert_eq!(offsets(good_reply), [(1, false)]);
         assert_eq!(offsets(later_reply), [(2, false)], "an id of a refused request is free");
+    }
+
+    #[test]
+    fn a_contradiction_between_requests_waits_for_what_becomes_of_the_first() {
+        let (bad, mut bad_reply) = job(&[("x", 1), ("a", 2)]);
+        let (good, good_reply) = job(&[("a", 1)]);
+        let (later, later_reply) = job(&[("y", 1)]);
+        let (worse, mut worse_reply) = job(&[("y", 2)]);
+        let mut group = Group::new(vec![bad, good, later, worse]);
+        let batch = group.take_new();
+        assert_eq!(batch.iter().map(|e| &*e.body.id).collect::<Vec<_>>(), ["x", "a"], "later ones keep their order");
+        group.put_back(batch);
+        group.learn(vec![known("a", 1, 3)]);
+        let batch = group.take_new();
+        group.answer_known();
+        assert!(matches!(bad_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 1 })));
+        assert_eq!(offsets(good_reply), [(3, true)], "a bad request before it failed a good one");
+        group.answer_stored(&batch, at(9), time());
+        assert_eq!(offsets(later_reply), [(9, false)]);
+        let batch = group.take_new();
+        assert_eq!(batch.len(), 1, "the store decides about what is left");
+        group.put_back(batch);
+        group.learn(vec![known("y", 1, 9)]);
+        assert!(group.take_new().is_empty());
+        assert!(matches!(worse_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 0 })));
     }
 
     #[test]
@@ -266,13 +316,7 @@ mod tests {
         let mut group = Group::new(vec![old, mixed, reused]);
         let batch = group.take_new();
         group.put_back(batch);
-        let known = KnownId {
-            key: IdKey::of("/s", "a"),
-            offset: at(3),
-            content: ContentHash(Uuid::from_u128(1)),
-            recorded_time: time(),
-        };
-        group.learn(vec![known]);
+        group.learn(vec![known("a", 1, 3)]);
         let batch = group.take_new();
         assert_eq!(batch.iter().map(|e| &*e.body.id).collect::<Vec<_>>(), ["b", ""]);
         group.answer_known();
