@@ -175,7 +175,10 @@ impl Appender {
     ) -> Result<(), (Group, Arc<StoreError>)> {
         let seen = match self.fresh_head(seen).await {
             Ok(seen) => seen,
-            Err(refusal) => return Ok(group.refuse(&refusal)),
+            Err(refusal) => {
+                group.refuse(&refusal);
+                return Ok(());
+            }
         };
         loop {
             let events = group.take_new();
@@ -221,6 +224,7 @@ impl Appender {
     async fn append_surely(&self, batch: &AppendBatch) -> Result<Appended, Refusal> {
         let started = Instant::now();
         let mut pause = RETRY_PAUSE;
+        let mut uncertain = false;
         loop {
             let error = match self.context.store.append(self.topic, batch).await {
                 Ok(appended) => {
@@ -234,8 +238,11 @@ impl Appender {
                 Err(AppendError::Store(error)) => error,
             };
             if !error.is_retryable() {
-                return Err(Refusal::Failed(Arc::new(error)));
+                // It says nothing about an earlier attempt, which may have been recorded.
+                let refusal = if uncertain { Refusal::OutcomeUnknown } else { Refusal::Failed };
+                return Err(refusal(Arc::new(error)));
             }
+            uncertain = true;
             if started.elapsed() + pause > RETRY_FOR {
                 return Err(Refusal::OutcomeUnknown(Arc::new(error)));
             }
