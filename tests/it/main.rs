@@ -5,9 +5,12 @@
 mod auth;
 mod authenticate;
 mod bootstrap;
+mod chance;
 mod client;
 mod consumers;
 mod contract;
+mod crashes;
+mod feed;
 mod harness;
 mod harness_works;
 mod login;

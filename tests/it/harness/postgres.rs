@@ -8,8 +8,8 @@ use std::{
 };
 
 use nix::{
-    sys::signal::Signal,
-    unistd::{User, geteuid},
+    sys::signal::{Signal, kill},
+    unistd::{Pid, User, geteuid},
 };
 use tempfile::TempDir;
 
@@ -55,6 +55,21 @@ impl Postgres {
     pub async fn crash(&mut self) {
         self.program.signal(Signal::SIGQUIT);
         eventually("a crashed Postgres to end", async || self.program.ended()).await;
+    }
+
+    /// Kills all of its processes (SIGKILL); nothing accepts connections until [`Postgres::start_again`].
+    pub async fn kill(&mut self) {
+        self.program.signal(Signal::SIGKILL);
+        let data = self.folder.path().join("data");
+        eventually("all processes of a killed Postgres to end", async || {
+            let rest = processes_in(&data);
+            for pid in &rest {
+                // One that has ended since is what was wanted.
+                let _ended = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            (rest.is_empty() && self.program.ended().is_some()).then_some(())
+        })
+        .await;
     }
 
     /// Starts it again on what is on its disk.
@@ -134,6 +149,14 @@ fn initdb(folder: &Path, user: Option<(u32, u32)>) {
     .start();
     let code = program.wait();
     assert_eq!(code, 0, "initdb failed:\n{}", program.log());
+}
+
+/// The processes that work in a folder, as every process of a Postgres does in its data.
+fn processes_in(folder: &Path) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").expect("/proc can be read").flatten();
+    let here =
+        processes.filter(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == folder));
+    here.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Where `initdb` and `postgres` are: Debian keeps them out of the `PATH`.

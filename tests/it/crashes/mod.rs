@@ -1,0 +1,5 @@
+//! What was acknowledged outlives SIGKILL.
+
+mod consumers;
+mod databases;
+mod servers;
