@@ -13,6 +13,7 @@ mod crashes;
 mod feed;
 mod harness;
 mod harness_works;
+mod idempotency;
 mod login;
 mod notify_contract;
 mod observe;

@@ -1,0 +1,54 @@
+//! An append whose answer was lost is never said to have failed.
+
+use sqlx::{Executor, PgConnection};
+use tonic::Code;
+
+use crate::{
+    client::{Client, assert_refused, event},
+    feed::everything,
+    harness::{
+        chaos::{Flow, Proxy},
+        databases::Database,
+        patience::eventually,
+        postgres::Postgres,
+        server::Server,
+    },
+};
+
+/// From now on, Postgres has no room for appends.
+const NO_ROOM: &str = "do $$ begin
+    execute replace(pg_get_functiondef('eventflow.append_v1'::regproc), E'begin\\n',
+        E'begin\\nraise exception ''no room'' using errcode = ''53100'';\\n');
+end $$";
+
+async fn stored(postgres: &mut PgConnection) -> i64 {
+    sqlx::query_scalar("select count(*) from eventflow.segments").fetch_one(postgres).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_recorded_are_not_said_to_be_refused() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::to_unix(Postgres::shared().await.socket()).await;
+    let url = database.url_through(proxy.address());
+    let server = Server::embedded().environment("EVENTFLOW_DATABASE_URL", &url).start().await;
+    let client = Client::admin(&server).await;
+    client.create_topic("orders").await;
+    client.publish("orders", vec![event("1")]).await.unwrap();
+    let mut postgres = database.connect().await;
+
+    proxy.stop(Flow::ToClient);
+    let publisher = client.clone();
+    let publish = tokio::spawn(async move { publisher.publish("orders", vec![event("2")]).await });
+    eventually("the event to be recorded", async || (stored(&mut postgres).await == 2).then_some(())).await;
+    postgres.execute(NO_ROOM).await.unwrap();
+    proxy.cut();
+    proxy.flow();
+
+    let refusal = publish.await.unwrap().unwrap_err();
+    assert_refused(&refusal, Code::Unavailable, "OUTCOME_UNKNOWN");
+    assert_eq!(refusal.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
+    assert_eq!(everything(&client, "orders").await.len(), 2);
+    // What was never sent before is known not to be there.
+    let refusal = client.publish("orders", vec![event("3")]).await.unwrap_err();
+    assert_refused(&refusal, Code::ResourceExhausted, "STORAGE_FULL");
+}
