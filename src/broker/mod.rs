@@ -5,6 +5,7 @@
 mod appender;
 mod commit;
 mod consumers;
+mod ending;
 mod enrich;
 mod frame;
 mod group;

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::{
     Broker, ClosingReason, Frame, Position,
+    ending::CREDENTIAL_CHECK,
     frame::{Run, RunCap},
     holds::Hold,
     log::{Found, Mark},
@@ -18,15 +19,13 @@ use super::{
     topic_cache::TopicHandle,
 };
 use crate::{
-    domain::{Bounds, Consumer, ConsumerName, Filter, Offset, Principal, Segment, SubscriptionId, Timestamp, limits},
+    domain::{Bounds, Consumer, ConsumerName, Filter, Offset, Principal, Segment, SubscriptionId, limits},
     notify::Registration,
     telemetry::metric,
 };
 
 /// Pause before a stream looks again after the store failed.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
-/// A stream asks so often whether its credential still stands.
-const CREDENTIAL_CHECK: Duration = Duration::from_secs(5);
 
 /// An open stream; [`next`](Self::next) is its only door. Dropping it gives its consumer back.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ pub struct Subscription {
     registration: Registration,
     /// The hub's clock when it began: what was acknowledged before must be seen.
     began: u64,
-    phase: Phase,
+    pub(super) phase: Phase,
     position: Offset,
     /// The last position that the client was told.
     told: Offset,
@@ -51,8 +50,8 @@ pub struct Subscription {
     rest: Option<Arc<Segment>>,
     caught_up: bool,
     pub(super) heartbeat_at: Instant,
-    ends_at: Instant,
-    credential_at: Instant,
+    pub(super) ends_at: Instant,
+    pub(super) credential_at: Instant,
     counted: bool,
 }
 
@@ -64,7 +63,7 @@ pub(super) enum Reader {
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// For the consumer to be free.
     Waiting,
     Starting,
@@ -79,14 +78,14 @@ impl Reader {
         Self::Consumer { consumer: Box::new(consumer), hold: None }
     }
 
-    fn hold(&self) -> Option<&Hold> {
+    pub(super) fn hold(&self) -> Option<&Hold> {
         match self {
             Self::Topic => None,
             Self::Consumer { hold, .. } => hold.as_ref(),
         }
     }
 
-    fn consumer_name(&self) -> Option<&ConsumerName> {
+    pub(super) fn consumer_name(&self) -> Option<&ConsumerName> {
         match self {
             Self::Topic => None,
             Self::Consumer { consumer, .. } => Some(&consumer.settings.name),
@@ -347,54 +346,6 @@ impl Subscription {
     fn heartbeat(&mut self) -> Frame {
         self.told = self.position;
         Frame::Heartbeat { position: self.position(), paused: false, waiting: false }
-    }
-
-    /// Why the stream must end now, if it must.
-    async fn closing(&mut self) -> Option<(ClosingReason, SubscribeError)> {
-        if self.broker.shutdown().is_draining() {
-            return Some((ClosingReason::Draining, SubscribeError::Draining));
-        }
-        if let Some(end) = self.consumer_end().await {
-            return Some(end);
-        }
-        let now = Instant::now();
-        if self.principal.expires.is_some_and(|expires| expires <= Timestamp::now()) {
-            return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: true }));
-        }
-        if now >= self.credential_at {
-            self.credential_at = now + CREDENTIAL_CHECK;
-            if self.broker.credential_ended(&self.principal).await {
-                return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: false }));
-            }
-        }
-        (now >= self.ends_at).then_some((ClosingReason::MaxAge, SubscribeError::Rotated(ClosingReason::MaxAge)))
-    }
-
-    async fn consumer_end(&self) -> Option<(ClosingReason, SubscribeError)> {
-        let hold = self.reader.hold().filter(|hold| hold.is_lost())?;
-        let consumer = self.reader.consumer_name()?.clone();
-        let found = self.broker.store().find_consumer(&consumer).await;
-        let same = matches!(&found, Ok(Some(found)) if found.id == hold.consumer());
-        if found.is_ok() && !same {
-            return Some((ClosingReason::Deleted, SubscribeError::ConsumerNotFound { consumer }));
-        }
-        Some((ClosingReason::TakenOver, SubscribeError::ConsumerFenced { consumer }))
-    }
-
-    /// Says that the stream ends, and gives its consumer back at once.
-    fn close(&mut self, reason: ClosingReason, error: SubscribeError) -> Frame {
-        self.phase = Phase::Closing(error);
-        if let Reader::Consumer { hold, .. } = &mut self.reader {
-            *hold = None;
-        }
-        Frame::Closing { reason, remaining: Duration::ZERO }
-    }
-
-    fn end(&mut self) {
-        self.phase = Phase::Ended;
-        if let Reader::Consumer { hold, .. } = &mut self.reader {
-            *hold = None;
-        }
     }
 
     fn position(&mut self) -> Position {

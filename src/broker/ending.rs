@@ -1,0 +1,65 @@
+//! How a stream ends: what makes it end, and saying so first.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    ClosingReason, Frame,
+    subscribe::SubscribeError,
+    subscription::{Phase, Reader, Subscription},
+};
+use crate::domain::Timestamp;
+
+/// A stream asks so often whether its credential still stands.
+pub(super) const CREDENTIAL_CHECK: Duration = Duration::from_secs(5);
+
+impl Subscription {
+    /// Why the stream must end now, if it must.
+    pub(super) async fn closing(&mut self) -> Option<(ClosingReason, SubscribeError)> {
+        if self.broker.shutdown().is_draining() {
+            return Some((ClosingReason::Draining, SubscribeError::Draining));
+        }
+        if let Some(end) = self.consumer_end().await {
+            return Some(end);
+        }
+        let now = Instant::now();
+        if self.principal.expires.is_some_and(|expires| expires <= Timestamp::now()) {
+            return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: true }));
+        }
+        if now >= self.credential_at {
+            self.credential_at = now + CREDENTIAL_CHECK;
+            if self.broker.credential_ended(&self.principal).await {
+                return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: false }));
+            }
+        }
+        (now >= self.ends_at).then_some((ClosingReason::MaxAge, SubscribeError::Rotated(ClosingReason::MaxAge)))
+    }
+
+    async fn consumer_end(&self) -> Option<(ClosingReason, SubscribeError)> {
+        let hold = self.reader.hold().filter(|hold| hold.is_lost())?;
+        let consumer = self.reader.consumer_name()?.clone();
+        let found = self.broker.store().find_consumer(&consumer).await;
+        let same = matches!(&found, Ok(Some(found)) if found.id == hold.consumer());
+        if found.is_ok() && !same {
+            return Some((ClosingReason::Deleted, SubscribeError::ConsumerNotFound { consumer }));
+        }
+        Some((ClosingReason::TakenOver, SubscribeError::ConsumerFenced { consumer }))
+    }
+
+    /// Says that the stream ends, and gives its consumer back at once.
+    pub(super) fn close(&mut self, reason: ClosingReason, error: SubscribeError) -> Frame {
+        self.phase = Phase::Closing(error);
+        if let Reader::Consumer { hold, .. } = &mut self.reader {
+            *hold = None;
+        }
+        Frame::Closing { reason, remaining: Duration::ZERO }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.phase = Phase::Ended;
+        if let Reader::Consumer { hold, .. } = &mut self.reader {
+            *hold = None;
+        }
+    }
+}
