@@ -25,9 +25,9 @@ fn foreign(status: &Status) -> Problem {
         Code::OutOfRange | Code::ResourceExhausted => {
             Problem::new(Reason::MessageTooLarge, "the request is larger than 4 MiB; split it")
         }
-        // `decode` fails so for bytes that are not the message, and for strings that are not UTF-8.
+        // Decoding fails so for bytes that are not the message, strings that are not UTF-8, and frames cut off.
         Code::Internal | Code::InvalidArgument | Code::Unknown
-            if ["decode", "message", "compress", "flag"].iter().any(|word| text.contains(word)) =>
+            if ["decod", "message", "compress", "flag"].iter().any(|word| text.contains(word)) =>
         {
             Problem::new(Reason::MessageMalformed, "the bytes are not the message that this call takes")
         }
