@@ -15,11 +15,16 @@ pub struct Violation {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invalid {
     violations: Vec<Violation>,
+    bytes: usize,
     omitted: usize,
 }
 
 /// Violations kept and reported; a request of 1,000 bad events need not be answered with megabytes.
 const REPORTED: usize = 50;
+/// Bytes of all violations kept: they travel in trailers, of which many clients take 8 KiB in all.
+const REPORTED_BYTES: usize = 2560;
+/// Bytes of one field or description; what was sent may be quoted in it.
+const TEXT_BYTES: usize = 200;
 
 impl Invalid {
     /// One violation alone.
@@ -31,8 +36,11 @@ impl Invalid {
 
     /// Notes a violation.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        if self.violations.len() < REPORTED {
-            self.violations.push(Violation { field: field.into(), description: description.into() });
+        let (field, description) = (cut(field.into()), cut(description.into()));
+        let bytes = field.len() + description.len();
+        if self.violations.len() < REPORTED && self.bytes + bytes <= REPORTED_BYTES {
+            self.bytes += bytes;
+            self.violations.push(Violation { field, description });
         } else {
             self.omitted += 1;
         }
@@ -68,10 +76,19 @@ impl Invalid {
         self.violations.is_empty()
     }
 
-    /// The violations, in the order of the request, at most 50.
+    /// The violations, in the order of the request, at most 50, and 2.5 KiB.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
+}
+
+/// A text, cut to [`TEXT_BYTES`] between two characters.
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for Invalid {
