@@ -32,7 +32,7 @@ pub(crate) fn new_consumer(consumer: Option<v1::Consumer>) -> Result<NewConsumer
     let name = checks.consumer("consumer.name", &name);
     let topic = checks.topic("consumer.topic", &topic);
     let mode = self::mode(&mut checks, mode);
-    let filter = filter(&mut checks, wanted);
+    let filter = filter(&mut checks, "consumer.filter", wanted);
     let start = self::start(&mut checks, start);
     let queue_fields = lease.is_some() || !backoff.is_empty() || max_attempts != 0 || max_in_flight != 0;
     if mode == Some(Mode::Ordered) && queue_fields {

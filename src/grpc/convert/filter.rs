@@ -9,8 +9,8 @@ use crate::{
     proto::v1,
 };
 
-/// A filter from the wire; absent: every event.
-pub(crate) fn filter(checks: &mut Checks, filter: Option<v1::Filter>) -> Filter {
+/// A filter from the wire, at this path in its request; absent: every event.
+pub(crate) fn filter(checks: &mut Checks, path: &str, filter: Option<v1::Filter>) -> Filter {
     let v1::Filter { types, keys, attributes, correlation_ids, producers } = filter.unwrap_or_default();
     let entries = types.len() + keys.len() + attributes.len() + correlation_ids.len() + producers.len();
     let lists = [&types, &keys, &correlation_ids, &producers];
@@ -22,7 +22,7 @@ pub(crate) fn filter(checks: &mut Checks, filter: Option<v1::Filter>) -> Filter 
             limits::FILTER_ENTRIES,
             limits::FILTER_BYTES
         );
-        checks.add(Reason::FilterInvalid, "filter", text);
+        checks.add(Reason::FilterInvalid, path, text);
         return Filter::default();
     }
     let fields = [
@@ -33,7 +33,7 @@ pub(crate) fn filter(checks: &mut Checks, filter: Option<v1::Filter>) -> Filter 
     ];
     for (name, values, max) in fields {
         for (index, value) in values.iter().enumerate() {
-            let field = format!("filter.{name}[{index}]");
+            let field = format!("{path}.{name}[{index}]");
             if value.is_empty() {
                 checks.add(Reason::FilterInvalid, field, "is empty; leave it out");
             } else {
@@ -44,11 +44,11 @@ pub(crate) fn filter(checks: &mut Checks, filter: Option<v1::Filter>) -> Filter 
     for (index, pattern) in types.iter().enumerate() {
         if pattern.strip_suffix('*').unwrap_or(pattern).contains('*') {
             let text = format!("{pattern:?} has a \"*\" before its end");
-            checks.add(Reason::FilterInvalid, format!("filter.types[{index}]"), text);
+            checks.add(Reason::FilterInvalid, format!("{path}.types[{index}]"), text);
         }
     }
     for (name, value) in &attributes {
-        checks.check(Reason::FilterInvalid, format!("filter.attributes[{name:?}]"), attribute(name, value));
+        checks.check(Reason::FilterInvalid, format!("{path}.attributes[{name:?}]"), attribute(name, value));
     }
     let list = |values: Vec<String>| values.into_iter().map(ByteString::from).collect();
     Filter {

@@ -98,7 +98,7 @@ fn source(
                 Some(Start::AfterOffset(offset)) => start_after(checks, "after_offset", offset),
                 Some(Start::StartTime(time)) => start_time(checks, "start_time", time),
             };
-            let filter = filter(checks, wanted);
+            let filter = filter(checks, "filter", wanted);
             let name = checks.topic("topic", &name);
             name.zip(start).map(|(name, start)| Source::Topic { name, start, filter })
         }
