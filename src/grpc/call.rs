@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use http_body::Frame;
 use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
@@ -122,6 +122,16 @@ fn is_traceparent(value: &str) -> bool {
     }
 }
 
+/// The refusal of what only looks like a call; tonic would take it for one, whatever its verb.
+fn not_grpc(request: &Request<Body>) -> Option<Status> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_grpc = content_type.is_some_and(|value| value.starts_with("application/grpc"));
+    (request.method() != Method::POST || !is_grpc).then(|| {
+        let message = "a call is a POST with the content type application/grpc; use a gRPC client";
+        Problem::new(Reason::MessageMalformed, message).into()
+    })
+}
+
 /// Puts a [`Call`] around every call.
 #[derive(Debug, Clone)]
 pub(crate) struct CallLayer;
@@ -160,6 +170,7 @@ where
             Ok(call) => (call, None),
             Err((call, status)) => (call, Some(status)),
         };
+        let refusal = refusal.or_else(|| not_grpc(&request));
         let method = request.uri().path().to_owned();
         let span = info_span!("call", %method, request_id = %call.inner.request_id);
         let end = End { call: call.clone(), method, started: Instant::now(), span: span.clone(), code: None };
