@@ -90,7 +90,7 @@ impl Found {
         match off {
             Some((setting, _)) if !allow_unsafe => Err(OpenError::Unsafe(format!(
                 "Postgres runs with {setting} = off and may lose acknowledged events; turn it on, or start with \
-                 --allow-unsafe-database if they may be lost"
+                 --unsafe-database if they may be lost"
             ))),
             Some(_) | None => Ok(()),
         }
