@@ -193,9 +193,9 @@ where
 fn finish(response: Response<Body>, mut end: End) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     if let Some(status) = Status::from_header_map(&parts.headers) {
+        let status = if status.code() == Code::Ok { status } else { repair(status, &end.call.inner.request_id) };
         end.code = Some(status.code());
         if status.code() != Code::Ok {
-            let status = repair(status, &end.call.inner.request_id);
             parts = status.into_http::<Body>().into_parts().0;
         }
     }
@@ -254,12 +254,14 @@ struct End {
 impl End {
     fn trailers(&mut self, trailers: HeaderMap) -> HeaderMap {
         let status = Status::from_header_map(&trailers).unwrap_or_else(|| Status::new(Code::Ok, ""));
-        self.code = Some(status.code());
         if status.code() == Code::Ok {
+            self.code = Some(Code::Ok);
             return trailers;
         }
+        let status = repair(status, &self.call.inner.request_id);
+        self.code = Some(status.code());
         let mut repaired = HeaderMap::new();
-        match repair(status, &self.call.inner.request_id).add_header(&mut repaired) {
+        match status.add_header(&mut repaired) {
             Ok(()) => repaired,
             Err(_) => trailers,
         }
