@@ -10,7 +10,8 @@ use super::{
 
 /// Gives a status a reason, if it has none, and the request's id.
 pub(super) fn repair(status: Status, request_id: &str) -> Status {
-    let known = status.metadata().contains_key(REASON_TRAILER);
+    // Health and reflection say NOT_FOUND of names that they do not know, as their protocols want.
+    let known = status.metadata().contains_key(REASON_TRAILER) || status.code() == Code::NotFound;
     let status = if known { status } else { Status::from(foreign(&status)) };
     let mut details = status.get_error_details();
     details.set_request_info(request_id, "");
@@ -26,11 +27,13 @@ fn foreign(status: &Status) -> Problem {
             Problem::new(Reason::MessageTooLarge, "the request is larger than 4 MiB; split it")
         }
         // Decoding fails so for bytes that are not the message, strings that are not UTF-8, and frames cut off.
-        Code::Internal | Code::InvalidArgument | Code::Unknown
+        Code::Internal | Code::Unknown
             if ["decod", "message", "compress", "flag"].iter().any(|word| text.contains(word)) =>
         {
             Problem::new(Reason::MessageMalformed, "the bytes are not the message that this call takes")
         }
+        // Reflection's, for a question that it does not know.
+        Code::InvalidArgument => Problem::new(Reason::MessageMalformed, text),
         Code::Unimplemented if text.contains("compress") => {
             Problem::new(Reason::MessageMalformed, "compressed messages are not taken")
         }
@@ -40,7 +43,6 @@ fn foreign(status: &Status) -> Problem {
         }
         Code::Ok
         | Code::Unknown
-        | Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
         | Code::PermissionDenied
