@@ -8,6 +8,9 @@ use super::{
     status::{Problem, REASON_TRAILER},
 };
 
+/// Bytes of a message: it travels in the trailers, and reflection quotes in it what was asked.
+const MESSAGE_BYTES: usize = 2048;
+
 /// Gives a status a reason, if it has none, and the request's id.
 pub(super) fn repair(status: Status, request_id: &str) -> Status {
     // Health and reflection say NOT_FOUND of names that they do not know, as their protocols want.
@@ -16,7 +19,9 @@ pub(super) fn repair(status: Status, request_id: &str) -> Status {
     let mut details = status.get_error_details();
     details.set_request_info(request_id, "");
     let metadata = status.metadata().clone();
-    Status::with_error_details_and_metadata(status.code(), status.message(), details, metadata)
+    let message = status.message();
+    let message = &message[..message.floor_char_boundary(MESSAGE_BYTES)];
+    Status::with_error_details_and_metadata(status.code(), message, details, metadata)
 }
 
 /// What a status of tonic's own means.
