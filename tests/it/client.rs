@@ -31,7 +31,8 @@ impl Interceptor for Credential {
     }
 }
 
-type Transport = InterceptedService<Channel, Credential>;
+/// A connection that sends a credential with every call.
+pub type Transport = InterceptedService<Channel, Credential>;
 
 /// A connection and a credential.
 #[derive(Debug, Clone)]
@@ -67,7 +68,8 @@ impl Client {
         Self { credential: self.credential.clone(), channel: server.channel().await }
     }
 
-    fn transport(&self) -> Transport {
+    /// What the generated clients call through.
+    pub fn transport(&self) -> Transport {
         InterceptedService::new(self.channel.clone(), self.credential.clone())
     }
 

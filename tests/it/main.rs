@@ -2,8 +2,10 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 #![expect(unreachable_pub, reason = "nothing is reached from outside a test binary")]
 
+mod api;
 mod auth;
 mod authenticate;
+mod bad_input;
 mod bootstrap;
 mod chance;
 mod client;
@@ -17,6 +19,7 @@ mod idempotency;
 mod login;
 mod notify_contract;
 mod observe;
+mod raw;
 mod readers;
 mod streams;
 mod world;

@@ -1,0 +1,164 @@
+//! A full and valid request for each RPC that is served, for others to spoil.
+
+use std::collections::HashMap;
+
+use eventflow::proto::v1;
+use prost::Message;
+
+use super::world::TOPIC;
+use crate::api;
+
+/// A request that a server of [`World`](super::world::World) takes.
+#[derive(Debug, Clone)]
+pub struct Valid {
+    pub path: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Valid {
+    fn new(service: &str, method: &str, message: &impl Message) -> Self {
+        Self { path: api::path_of(service, method), bytes: message.encode_to_vec() }
+    }
+}
+
+/// One for each RPC that is served, with as many fields as are taken together.
+pub fn all() -> Vec<Valid> {
+    [topics(), vec![publish()], producers(), consumers(), auth()].concat()
+}
+
+fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
+}
+
+fn map(name: &str, value: &str) -> HashMap<String, String> {
+    [(name.to_owned(), value.to_owned())].into()
+}
+
+fn topics() -> Vec<Valid> {
+    let topic = v1::Topic {
+        name: TOPIC.into(),
+        description: "what was ordered".into(),
+        retention: Some(seconds(1_000_000)),
+        retention_bytes: 1 << 40,
+        ..Default::default()
+    };
+    let update = v1::UpdateTopicRequest {
+        name: TOPIC.into(),
+        description: Some("orders".into()),
+        retention: Some(seconds(0)),
+        retention_bytes: Some(0),
+        sealed: Some(false),
+    };
+    let list = v1::ListTopicsRequest { prefix: "or".into(), page_size: 10, page_token: String::new() };
+    let trim = v1::TrimTopicRequest { name: TOPIC.into(), before_offset: 1, validate_only: true };
+    let service = "TopicService";
+    vec![
+        Valid::new(service, "CreateTopic", &v1::CreateTopicRequest { topic: Some(topic), if_not_exists: true }),
+        Valid::new(service, "GetTopic", &v1::GetTopicRequest { name: TOPIC.into() }),
+        Valid::new(service, "ListTopics", &list),
+        Valid::new(service, "UpdateTopic", &update),
+        Valid::new(service, "TrimTopic", &trim),
+    ]
+}
+
+/// An event with every field set.
+pub fn event() -> v1::NewEvent {
+    v1::NewEvent {
+        r#type: "order.placed".into(),
+        key: "order-1".into(),
+        id: "id-1".into(),
+        source: "/shop/1".into(),
+        time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5 }),
+        content_type: "text/plain".into(),
+        attributes: map("region", "eu"),
+        correlation_id: "together".into(),
+        causation_id: "cause".into(),
+        payload: Some(v1::new_event::Payload::Text("hello".into())),
+    }
+}
+
+fn publish() -> Valid {
+    let json = prost_types::value::Kind::ListValue(prost_types::ListValue {
+        values: vec![prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(1.5)) }],
+    });
+    let json = v1::new_event::Payload::Json(prost_types::Value { kind: Some(json) });
+    let events = vec![event(), v1::NewEvent { id: "id-2".into(), payload: Some(json), ..event() }];
+    let request = v1::PublishRequest { topic: TOPIC.into(), events, ..Default::default() };
+    Valid::new("EventService", "Publish", &request)
+}
+
+fn producers() -> Vec<Valid> {
+    let producer = v1::Producer {
+        name: "office".into(),
+        description: "people".into(),
+        topics: vec![TOPIC.into(), "letters.*".into()],
+        ..Default::default()
+    };
+    let register = v1::RegisterProducerRequest { producer: Some(producer), if_not_exists: true };
+    let service = "ProducerService";
+    vec![
+        Valid::new(service, "RegisterProducer", &register),
+        Valid::new(service, "GetProducer", &v1::GetProducerRequest { name: "shop".into() }),
+        Valid::new(service, "ListProducers", &v1::ListProducersRequest { page_size: 10, page_token: String::new() }),
+    ]
+}
+
+/// A filter with every field set.
+pub fn filter() -> v1::Filter {
+    v1::Filter {
+        types: vec!["order.*".into()],
+        keys: vec!["order-1".into()],
+        attributes: map("region", "eu"),
+        correlation_ids: vec!["together".into()],
+        producers: vec!["producers/shop".into()],
+    }
+}
+
+fn consumers() -> Vec<Valid> {
+    let consumer = v1::Consumer {
+        name: "shipping".into(),
+        topic: TOPIC.into(),
+        filter: Some(filter()),
+        start: Some(v1::consumer::Start::AfterOffset(1)),
+        ..Default::default()
+    };
+    let register = v1::RegisterConsumerRequest { consumer: Some(consumer), if_not_exists: true };
+    let list = v1::ListConsumersRequest { topic: TOPIC.into(), page_size: 10, page_token: String::new() };
+    let subscribe = v1::SubscribeRequest {
+        from: Some(v1::subscribe_request::From::Topic(TOPIC.into())),
+        start: Some(v1::subscribe_request::Start::AfterOffset(0)),
+        filter: Some(filter()),
+        stop_at: v1::StopAt::Offset.into(),
+        stop_offset: 1,
+        max_batch_events: 10,
+        heartbeat_interval: Some(seconds(1)),
+        skip_trimmed: true,
+        ..Default::default()
+    };
+    let consume = v1::SubscribeRequest {
+        from: Some(v1::subscribe_request::From::Consumer("billing".into())),
+        take_over: true,
+        ..Default::default()
+    };
+    let commit = v1::CommitOffsetRequest { consumer: "billing".into(), offset: 1, epoch: 1 };
+    let service = "ConsumerService";
+    vec![
+        Valid::new(service, "RegisterConsumer", &register),
+        Valid::new(service, "GetConsumer", &v1::GetConsumerRequest { name: "billing".into() }),
+        Valid::new(service, "ListConsumers", &list),
+        Valid::new(service, "Subscribe", &subscribe),
+        Valid::new(service, "Subscribe", &consume),
+        Valid::new(service, "CommitOffset", &commit),
+        Valid::new(service, "DeleteConsumer", &v1::DeleteConsumerRequest { name: "shipping".into() }),
+    ]
+}
+
+fn auth() -> Vec<Valid> {
+    let login = v1::LoginRequest { username: "ada".into(), password: "correct horse battery".into() };
+    let service = "AuthService";
+    vec![
+        Valid::new(service, "Login", &login),
+        Valid::new(service, "GetCaller", &v1::GetCallerRequest {}),
+        Valid::new(service, "GetServerInfo", &v1::GetServerInfoRequest {}),
+    ]
+}
