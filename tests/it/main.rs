@@ -12,6 +12,7 @@ mod client;
 mod consumers;
 mod contract;
 mod crashes;
+mod errors;
 mod feed;
 mod harness;
 mod harness_works;
