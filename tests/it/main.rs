@@ -22,5 +22,6 @@ mod notify_contract;
 mod observe;
 mod raw;
 mod readers;
+mod serving;
 mod streams;
 mod world;

@@ -1,0 +1,70 @@
+//! SIGTERM.
+
+use std::time::{Duration, Instant};
+
+use eventflow::proto::v1::{closing, subscribe_response::Frame};
+use tonic::Code;
+
+use crate::{
+    client::{Client, assert_refused, from_earliest},
+    harness::{
+        backend::{Backend, on_both_stores},
+        patience::eventually,
+    },
+};
+
+/// As `--drain-timeout` below.
+const DRAIN: Duration = Duration::from_secs(15);
+
+on_both_stores! {
+    async fn idle_connections_do_not_hold_up_a_stop(backend: Backend) {
+        let mut server = backend.server().await.flag("--drain-timeout", "15s").start().await;
+        let admin = Client::admin(&server).await;
+        admin.create_topic("orders").await;
+        let _idle = [Client::anonymous(&server).await, Client::anonymous(&server).await];
+        let _http = tokio::net::TcpStream::connect(server.http_listen()).await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(server.terminate().await, 0);
+        assert!(begun.elapsed() < DRAIN, "it took {:?}", begun.elapsed());
+        assert!(!server.log().contains("not everything ended in time"), "{}", server.log());
+        assert!(!server.data_dir().join("server.json").exists(), "commands would look for a server that is gone");
+    }
+
+    async fn open_streams_are_told_and_ended(backend: Backend) {
+        let mut server = backend.server().await.flag("--drain-timeout", "15s").start().await;
+        let admin = Client::admin(&server).await;
+        admin.create_topic("orders").await;
+        let mut stream = admin.subscribe(from_earliest("orders")).await.unwrap();
+        stream.started().await;
+        let reader = tokio::spawn(async move {
+            let mut told = None;
+            loop {
+                match stream.next().await {
+                    Ok(Some(Frame::Closing(closing))) => told = Some(closing.reason()),
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("the stream ended as if it were complete"),
+                    Err(status) => return (told, status),
+                }
+            }
+        });
+        let begun = Instant::now();
+        assert_eq!(server.terminate().await, 0);
+        assert!(begun.elapsed() < DRAIN, "it took {:?}", begun.elapsed());
+        let (told, status) = reader.await.unwrap();
+        assert_eq!(told, Some(closing::Reason::Draining));
+        assert_refused(&status, Code::Unavailable, "DRAINING");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_or_half_a_greeting_does_not_hold_up_a_stop() {
+    let mut server = Backend::Sqlite.server().await.flag("--drain-timeout", "15s").start().await;
+    let _silent = tokio::net::TcpStream::connect(server.listen()).await.unwrap();
+    let mut half = tokio::net::TcpStream::connect(server.listen()).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut half, b"PRI * HTTP/2.0\r\n").await.unwrap();
+    // Both are accepted before a later one is served.
+    eventually("the server to answer", async || Some(Client::admin(&server).await)).await;
+    let begun = Instant::now();
+    assert_eq!(server.terminate().await, 0);
+    assert!(begun.elapsed() < DRAIN + Duration::from_secs(5), "it took {:?}", begun.elapsed());
+}

@@ -1,0 +1,9 @@
+//! The server as its operators see it: health, reflection, plain HTTP, starting, stopping, logs.
+
+mod drain;
+mod health;
+mod http;
+mod logs;
+mod reflection;
+mod secrets;
+mod start;
