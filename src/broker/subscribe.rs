@@ -38,6 +38,8 @@ pub struct Subscribe {
     pub skip_trimmed: bool,
     /// The incarnation of the log that the caller's offsets belong to.
     pub log_id: Option<LogId>,
+    /// The request has settings for a consumer in MODE_QUEUE.
+    pub for_queue: bool,
     /// The client's address.
     pub peer: String,
 }
@@ -207,6 +209,9 @@ impl Broker {
                 let consumer = found.ok_or_else(|| SubscribeError::ConsumerNotFound { consumer: name.clone() })?;
                 if consumer.settings.mode == Mode::Queue {
                     return Err(SubscribeError::ModeUnavailable { consumer: name.clone() });
+                }
+                if request.for_queue {
+                    return Err(SubscribeError::WrongMode { consumer: name.clone() });
                 }
                 let handle = self.existing(&consumer.settings.topic).await?;
                 if handle.topic.id != consumer.topic_id {

@@ -14,7 +14,9 @@ const MESSAGE_BYTES: usize = 2048;
 /// Gives a status a reason, if it has none, and the request's id.
 pub(super) fn repair(status: Status, request_id: &str) -> Status {
     // Health and reflection say NOT_FOUND of names that they do not know, as their protocols want.
-    let known = status.metadata().contains_key(REASON_TRAILER) || status.code() == Code::NotFound;
+    // Cancelled calls and missed deadlines are the caller's own doing, and have no reason either.
+    let ours = status.metadata().contains_key(REASON_TRAILER);
+    let known = ours || matches!(status.code(), Code::NotFound | Code::Cancelled | Code::DeadlineExceeded);
     let status = if known { status } else { Status::from(foreign(&status)) };
     let mut details = status.get_error_details();
     details.set_request_info(request_id, "");
@@ -43,10 +45,9 @@ fn foreign(status: &Status) -> Problem {
             Problem::new(Reason::MessageMalformed, "compressed messages are not taken")
         }
         Code::Unimplemented => Problem::new(Reason::MethodNotFound, "there is no such method"),
-        Code::DeadlineExceeded | Code::Cancelled => {
-            Problem::new(Reason::RequestInvalid, "the call was cancelled, or its timeout is not acceptable")
-        }
         Code::Ok
+        | Code::Cancelled
+        | Code::DeadlineExceeded
         | Code::Unknown
         | Code::NotFound
         | Code::AlreadyExists

@@ -23,5 +23,6 @@ mod observe;
 mod raw;
 mod readers;
 mod serving;
+mod sql;
 mod streams;
 mod world;

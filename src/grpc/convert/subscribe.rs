@@ -34,9 +34,14 @@ pub(crate) fn subscribe(request: v1::SubscribeRequest, call: &Call) -> Result<Su
         log_id,
     } = request;
     let mut checks = Checks::default();
-    if max_in_flight != 0 {
-        checks.add(Reason::RequestInvalid, "max_in_flight", "belongs to consumers in MODE_QUEUE");
-    }
+    let for_queue = match (max_in_flight, &from) {
+        (0, _) => false,
+        (1.., Some(v1::subscribe_request::From::Consumer(_))) => true,
+        (_, Some(_) | None) => {
+            checks.add(Reason::RequestInvalid, "max_in_flight", "is a positive number, for consumers in MODE_QUEUE");
+            false
+        }
+    };
     if take_over && wait {
         checks.add(Reason::RequestInvalid, "wait", "contradicts take_over: a stream that takes over need not wait");
     }
@@ -62,6 +67,7 @@ pub(crate) fn subscribe(request: v1::SubscribeRequest, call: &Call) -> Result<Su
         wait,
         skip_trimmed,
         log_id,
+        for_queue,
         peer: call.peer().to_owned(),
     }))
 }

@@ -21,7 +21,6 @@ mod read;
 mod rows;
 mod settings;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 mod topics;
 mod trim;

@@ -112,7 +112,7 @@ async fn fields_that_contradict_each_other_are_all_named() {
     let consume = || as_consumer("billing");
     let cases = [
         (v1::SubscribeRequest::default(), "REQUEST_INVALID", vec!["from"]),
-        (v1::SubscribeRequest { max_in_flight: 1, ..consume() }, "REQUEST_INVALID", vec!["max_in_flight"]),
+        (v1::SubscribeRequest { max_in_flight: -1, ..consume() }, "REQUEST_INVALID", vec!["max_in_flight"]),
         (v1::SubscribeRequest { take_over: true, wait: true, ..consume() }, "REQUEST_INVALID", vec!["wait"]),
         (v1::SubscribeRequest { take_over: true, ..from_earliest(TOPIC) }, "REQUEST_INVALID", vec!["take_over"]),
         (v1::SubscribeRequest { stop_offset: 5, ..from_earliest(TOPIC) }, "START_INVALID", vec!["stop_offset"]),

@@ -29,6 +29,15 @@ on_both_stores! {
         commit(&client, "billing", epoch, 3).await.unwrap();
     }
 
+    async fn settings_of_the_other_mode_are_refused(backend: Backend) {
+        let (_server, client) = orders(backend, 1).await;
+        register(&client, billing()).await.unwrap();
+        let request = v1::SubscribeRequest { max_in_flight: 10, ..as_consumer("billing") };
+        assert_refused(&client.subscribe(request).await.unwrap_err(), Code::FailedPrecondition, "WRONG_MODE");
+        let request = v1::SubscribeRequest { max_in_flight: 10, ..from_earliest("orders") };
+        assert_refused(&client.subscribe(request).await.unwrap_err(), Code::InvalidArgument, "REQUEST_INVALID");
+    }
+
     async fn of_many_streams_opened_at_once_one_has_the_consumer(backend: Backend) {
         let (_server, client) = orders(backend, 1).await;
         register(&client, billing()).await.unwrap();

@@ -165,10 +165,11 @@ impl Connection {
         let cuts = self.faults.borrow_and_update().cuts;
         let mut faults = self.faults.clone();
         tokio::select! {
+            biased;
+            // First, so that what is held back is not passed on after a cut. Also when the proxy itself is gone.
+            _ = faults.wait_for(|faults| faults.cuts != cuts) => {}
             _ = self.pump(from_client, to_target, Flow::ToTarget) => {}
             _ = self.pump(from_target, to_client, Flow::ToClient) => {}
-            // Also when the proxy itself is gone.
-            _ = faults.wait_for(|faults| faults.cuts != cuts) => {}
         }
     }
 

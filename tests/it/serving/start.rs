@@ -71,7 +71,7 @@ async fn a_database_that_is_not_there_is_refused_without_repeating_its_password(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_filter_that_is_none_is_refused_by_name() {
     let refusal = Server::embedded().flag("--log", "eventflow=loudest").refused().await;
-    assert_eq!(refusal.code, 1);
+    assert_eq!(refusal.code, 2);
     assert!(refusal.log.contains("--log"), "{}", refusal.log);
 }
 
