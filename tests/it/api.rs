@@ -1,6 +1,6 @@
 //! What the protos say: every RPC, and every status with a reason.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use eventflow::proto::DESCRIPTORS;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
@@ -8,7 +8,9 @@ use tonic::{Code, Status};
 
 /// The descriptors of the API.
 pub fn pool() -> DescriptorPool {
-    DescriptorPool::decode(DESCRIPTORS).expect("the descriptors of this build")
+    static POOL: LazyLock<DescriptorPool> =
+        LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).expect("the descriptors of this build"));
+    POOL.clone()
 }
 
 /// Every RPC of the API.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use eventflow::proto::v1;
 use prost::Message;
+use prost_reflect::MessageDescriptor;
 
 use super::world::TOPIC;
 use crate::api;
@@ -18,6 +19,12 @@ pub struct Valid {
 impl Valid {
     fn new(service: &str, method: &str, message: &impl Message) -> Self {
         Self { path: api::path_of(service, method), bytes: message.encode_to_vec() }
+    }
+
+    /// What its message is made of.
+    pub fn descriptor(&self) -> MessageDescriptor {
+        let method = api::methods().into_iter().find(|method| api::path(method) == self.path);
+        method.expect("the path of an RPC").input()
     }
 }
 

@@ -81,10 +81,10 @@ fn spoilt_maps(map: Option<&HashMap<MapKey, Value>>) -> Vec<(String, Value)> {
     vec![with(ZERO, "value"), with("name", ZERO)]
 }
 
-async fn refuse(world: &World, Valid { path, bytes }: &Valid, checked: &mut Vec<String>) {
+async fn refuse(world: &World, request: &Valid, checked: &mut Vec<String>) {
+    let Valid { path, bytes } = request;
     let method = path.rsplit('/').next().unwrap_or_default();
-    let descriptor = api::methods().into_iter().find(|method| api::path(method) == *path).expect("a path of an RPC");
-    let message = DynamicMessage::decode(descriptor.input(), &bytes[..]).expect("a valid request");
+    let message = DynamicMessage::decode(request.descriptor(), &bytes[..]).expect("a valid request");
     for (field, message) in spoilt(&message) {
         if NOT_CHECKED.iter().any(|ignored| field.contains(ignored)) {
             continue;
