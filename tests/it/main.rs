@@ -20,6 +20,7 @@ mod idempotency;
 mod login;
 mod notify_contract;
 mod observe;
+mod polyglot;
 mod raw;
 mod readers;
 mod serving;
