@@ -130,24 +130,33 @@ fn postgres_options(settings: &ServeSettings, url: SecretString) -> PostgresOpti
 /// Says on standard output what to do next: after the first start, how to get in and the first commands.
 pub(super) fn print_next_steps(settings: &ServeSettings, record: &ServerRecord, parts: &Parts) {
     let Bootstrap::Created { password_file } = &parts.bootstrap else { return };
-    let program = std::env::args().next().unwrap_or_else(|| "eventflow".to_owned());
+    let program = word(&std::env::args().next().unwrap_or_else(|| "eventflow".to_owned()));
     println!("EventFlow {} serves gRPC on {}.", env!("CARGO_PKG_VERSION"), record.listen);
     match password_file {
         Some(file) => println!("The password of user admin lies in {}.", file.display()),
         None => println!("User admin has the password of --admin-password-file."),
     }
-    let login = format!("{program} login admin --server http://{}", record.listen);
     let folder = if settings.data_dir.as_os_str() == "./eventflow-data" {
         String::new()
     } else {
-        format!(" --data-dir {}", settings.data_dir.display())
+        format!(" --data-dir {}", word(&settings.data_dir.display().to_string()))
     };
     println!("\nIn another terminal:\n");
     if !parts.embedded {
-        println!("  {login}");
+        // As the commands below find the server, so that they also find the login.
+        println!("  {program}{folder} login admin");
     }
     println!("  {program}{folder} topic create orders");
     println!("  {program}{folder} tail orders --earliest");
     println!("\nand in a third one:\n");
     println!("  {program}{folder} publish orders --type order.placed --data '{{\"order\":1}}'\n");
+}
+
+/// Text as one word of a shell.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%=,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
