@@ -1,0 +1,12 @@
+//! The command line, as a process of its own against real servers.
+
+mod codes;
+mod first_start;
+mod login;
+mod manage;
+mod publish;
+mod resume;
+mod secrets;
+mod serving;
+mod shell;
+mod tail;
