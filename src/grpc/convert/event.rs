@@ -150,17 +150,25 @@ fn json(value: prost_types::Value, depth: usize) -> Result<serde_json::Value, St
         None => return Err("is not set".to_owned()),
         Some(Kind::NullValue(_)) => serde_json::Value::Null,
         Some(Kind::BoolValue(value)) => value.into(),
-        Some(Kind::StringValue(value)) => value.into(),
+        Some(Kind::StringValue(value)) => whole(value)?.into(),
         Some(Kind::NumberValue(value)) => number(value)?,
         Some(Kind::ListValue(list)) => {
             let values = list.values.into_iter().map(|value| json(value, depth + 1));
             values.collect::<Result<Vec<_>, _>>()?.into()
         }
         Some(Kind::StructValue(object)) => {
-            let fields = object.fields.into_iter().map(|(name, value)| Ok((name, json(value, depth + 1)?)));
+            let fields = object.fields.into_iter().map(|(name, value)| Ok((whole(name)?, json(value, depth + 1)?)));
             serde_json::Value::Object(fields.collect::<Result<_, String>>()?)
         }
     })
+}
+
+/// A string of a JSON value. Written as `\u0000` it would be stored, and Postgres could not look into it.
+fn whole(text: String) -> Result<String, String> {
+    match text.contains('\0') {
+        true => Err("holds U+0000, which is not taken in text; send it as data".to_owned()),
+        false => Ok(text),
+    }
 }
 
 fn number(value: f64) -> Result<serde_json::Value, String> {

@@ -113,6 +113,20 @@ on_both_stores! {
         assert!(checked.len() > 50, "{} strings were tried", checked.len());
     }
 
+    async fn no_inline_json_may_hold_u_0000(backend: Backend) {
+        use prost_types::{Struct, Value, value::Kind};
+
+        let world = World::on(backend).await;
+        let text = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
+        let object = |name: &str| Value {
+            kind: Some(Kind::StructValue(Struct { fields: [(name.to_owned(), text("x"))].into() })),
+        };
+        for value in [text(ZERO), object(ZERO)] {
+            let payload = Some(v1::new_event::Payload::Json(value));
+            world.refuses_event(v1::NewEvent { r#type: "test".into(), payload, ..Default::default() }, &["json"]).await;
+        }
+    }
+
     async fn a_login_with_u_0000_is_like_any_wrong_one(backend: Backend) {
         let world = World::on(backend).await;
         for (username, password) in [("ad\0min", "x"), ("admin", "pass\0word"), ("\0", "\0")] {
