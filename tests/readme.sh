@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Runs the commands of README.md in order, in a fresh clone, and compares the output that it shows.
+#
+# usage: tests/readme.sh [FILE]    FILE stands in for README.md
+#
+# What is committed is cloned; the build goes into this repository's target folder, so that only the program itself
+# is compiled. EVENTFLOW_README_PROFILE=dev leaves out --release. The commands use the default ports: they run in a
+# network of their own where the system allows that, and otherwise the ports have to be free.
+set -euo pipefail
+readme=$(realpath "${1:-$(dirname "${BASH_SOURCE[0]}")/../README.md}")
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+profile=${EVENTFLOW_README_PROFILE:-release}
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+mkdir -p "$target/readme"
+exec 9>"$target/readme/lock"
+flock 9
+
+# The commands refuse settings that they do not know, and a developer's own shall not decide this.
+for name in "${!EVENTFLOW_@}" "${!CARGO_TARGET_@}"; do
+    unset "$name"
+done
+
+if ! command -v grpcurl >/dev/null; then
+    venv=$target/readme/venv
+    if ! "$venv/bin/grpcurl" --version >/dev/null 2>&1; then
+        python3 -m venv --clear "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check "$(grep '^grpcurl' tests/it/polyglot/requirements.txt)"
+    fi
+    mkdir -p "$target/readme/bin"
+    ln -sf "$venv/bin/grpcurl" "$target/readme/bin/grpcurl"
+    PATH=$target/readme/bin:$PATH
+fi
+
+# The same path each time, since Cargo keeps what it builds by path.
+clone=${TMPDIR:-/tmp}/eventflow-readme.$UID.$(cksum <<<"$PWD" | cut -d' ' -f1)
+remove() {
+    rm -rf "$clone"
+}
+remove
+trap remove EXIT
+mkdir -m 700 "$clone"
+git clone --quiet "$PWD" "$clone/eventflow"
+ln -s "$target" "$clone/eventflow/target"
+# Fetched here, since the network of its own reaches nothing.
+cargo fetch --quiet --locked --manifest-path "$clone/eventflow/Cargo.toml"
+
+alone=()
+for command in 'unshare --net' 'unshare --map-root-user --net'; do
+    if $command true 2>/dev/null; then
+        read -ra alone <<<"$command"
+        break
+    fi
+done
+# The lock is ours alone: what a command leaves behind shall not hold it.
+XDG_CONFIG_HOME=$clone/config CARGO_INCREMENTAL=0 \
+    "${alone[@]}" python3 tests/readme.py "$readme" "$clone/eventflow" "$profile" "${#alone[@]}" 9>&-
