@@ -97,8 +97,8 @@ on_both_stores! {
         }
         let good = [
             number(-0.0), number(f64::MAX), number(f64::MIN_POSITIVE), number(5e-324), value(Kind::NullValue(7)),
-            value(Kind::StringValue("a\0b\u{2028}\u{feff}".into())), object("", number(1.0)),
-            object("a\0", number(1.0)), list(vec![]), nested(20),
+            value(Kind::StringValue("ab\u{2028}\u{feff}".into())), object("", number(1.0)),
+            object("a", number(1.0)), list(vec![]), nested(20),
         ];
         for value in good {
             let taken = world.admin.publish(TOPIC, vec![json(value.clone())]).await;

@@ -123,7 +123,7 @@ on_both_stores! {
         };
         for value in [text(ZERO), object(ZERO)] {
             let payload = Some(v1::new_event::Payload::Json(value));
-            world.refuses_event(v1::NewEvent { r#type: "test".into(), payload, ..Default::default() }, &["json"]).await;
+            world.refuses_event(v1::NewEvent { r#type: "test".into(), payload, ..Default::default() }, &["events[0].json"]).await;
         }
     }
 
