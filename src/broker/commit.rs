@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Broker {
-    /// Stores the last offset done; at or below the stored one nothing changes. Cancelling it may or may
-    /// not store it.
+    /// Stores the last offset done, and what the filter left out after it; at or below the stored one
+    /// nothing changes. Cancelling it may or may not store it.
     pub async fn commit_offset(
         &self,
         principal: &Principal,
@@ -31,6 +31,7 @@ impl Broker {
             return Err(CommitOffsetError::WrongMode { consumer: name.clone() });
         }
         let id = consumer.id;
+        let offset = self.holds().reach(id, epoch, offset);
         let committed = self.change(move |store| async move { store.commit_offset(id, epoch, offset).await }).await;
         let stored = match committed.map_err(|stopped| failed(Stopped::store(stopped)))? {
             Ok(stored) => stored,
@@ -39,6 +40,7 @@ impl Broker {
             Err(CommitError::NotFound) => return Err(missing()),
             Err(CommitError::Store(error)) => return Err(failed(error)),
         };
+        self.holds().stored(id, epoch, stored);
         counter!(metric::COMMITS).increment(1);
         let heads = self.store().heads(&[consumer.topic_id]).await.map_err(failed)?;
         let bounds = heads.first().map_or(Bounds { head: stored, trimmed_to: Offset::ZERO }, |head| head.bounds);

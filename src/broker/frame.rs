@@ -159,6 +159,15 @@ impl Run {
         }
     }
 
+    /// The offset of the last one.
+    pub fn last(&self) -> Offset {
+        let place = match &self.picked {
+            Picked::Range(range) => range.end.checked_sub(1),
+            Picked::Places(places) => places.last().map(|&place| place as usize),
+        };
+        place.map_or(Offset::ZERO, |place| self.segment.events()[place].offset)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -15,10 +15,10 @@ use tokio::{
     sync::{broadcast::error::RecvError, watch},
     time::{Duration, Instant, MissedTickBehavior, interval},
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
-    domain::{ConsumerId, Epoch, limits},
+    domain::{Consumer, ConsumerId, Epoch, Offset, limits},
     notify::{Control, Hub, SharedNotifier},
     shutdown::Shutdown,
     store::SharedStore,
@@ -54,6 +54,18 @@ struct State {
     standing: watch::Sender<Standing>,
     /// Since when the client has not asked for the next frame.
     unread_since: Mutex<Option<Instant>>,
+    progress: Mutex<Progress>,
+}
+
+/// How far a stream is, so that its consumer's stored offset can move over what its filter leaves out.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    /// The last event that was sent.
+    sent: Offset,
+    /// Everything up to here was sent or left out.
+    position: Offset,
+    /// Everything up to here is done.
+    stored: Offset,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +80,11 @@ impl Holds {
     }
 
     /// Keeps a hold that the store granted to a claim sent at `asked`.
-    pub(super) fn keep(self: &Arc<Self>, consumer: ConsumerId, epoch: Epoch, asked: Instant) -> Hold {
+    pub(super) fn keep(self: &Arc<Self>, taken: &Consumer, asked: Instant) -> Hold {
+        let Consumer { id: consumer, epoch, stored, .. } = *taken;
         let standing = watch::channel(Standing::Until(asked + limits::HOLD_LEASE)).0;
-        let state = Arc::new(State { standing, unread_since: Mutex::new(None) });
+        let progress = Mutex::new(Progress { sent: stored, position: stored, stored });
+        let state = Arc::new(State { standing, unread_since: Mutex::new(None), progress });
         self.held.lock().insert((consumer, epoch), Arc::downgrade(&state));
         Hold { holds: self.clone(), consumer, epoch, state }
     }
@@ -95,6 +109,41 @@ impl Holds {
                 },
             }
             self.renew().await;
+            self.move_on().await;
+        }
+    }
+
+    /// The offset to store when a client commits `offset`: if that is the last event it was sent, also
+    /// what the filter left out after it.
+    pub(super) fn reach(&self, consumer: ConsumerId, epoch: Epoch, offset: Offset) -> Offset {
+        let state = self.held.lock().get(&(consumer, epoch)).and_then(Weak::upgrade);
+        let progress = state.map(|state| *state.progress.lock());
+        progress.filter(|progress| offset >= progress.sent).map_or(offset, |progress| offset.max(progress.position))
+    }
+
+    /// Notes what was stored for a consumer.
+    pub(super) fn stored(&self, consumer: ConsumerId, epoch: Epoch, stored: Offset) {
+        if let Some(state) = self.held.lock().get(&(consumer, epoch)).and_then(Weak::upgrade) {
+            state.progress.lock().stored = stored;
+        }
+    }
+
+    /// Moves the stored offsets of consumers that have done all they were sent over what their filters
+    /// have left out since, so that they show no lag.
+    async fn move_on(&self) {
+        let due: Vec<_> = {
+            let held = self.held.lock();
+            let states = held.iter().filter_map(|(key, state)| Some((*key, *state.upgrade()?.progress.lock())));
+            states
+                .filter(|(_, progress)| progress.stored >= progress.sent && progress.position > progress.stored)
+                .collect()
+        };
+        for ((consumer, epoch), Progress { position, .. }) in due {
+            match self.store.commit_offset(consumer, epoch, position).await {
+                Ok(stored) => self.stored(consumer, epoch, stored),
+                // It is tried again, or the next stream passes over the same events.
+                Err(error) => debug!(%error, "a stored offset was not moved over events that a filter left out"),
+            }
         }
     }
 
@@ -183,6 +232,13 @@ impl Hold {
         };
         // The sender lives in the hold itself.
         let _ = standing.wait_for(news).await;
+    }
+
+    /// Notes how far the stream is, and the last event that it sent, if it sent any.
+    pub(super) fn advanced(&self, sent: Option<Offset>, position: Offset) {
+        let mut progress = self.state.progress.lock();
+        progress.sent = sent.unwrap_or(progress.sent);
+        progress.position = position;
     }
 
     /// The client asks for a frame.

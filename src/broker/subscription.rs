@@ -309,6 +309,9 @@ impl Subscription {
         let topic = &self.handle.topic.settings.name;
         let (run, position) = Run::pick(topic, &segment, self.position, &self.filter, cap);
         self.position = position;
+        if let Some(hold) = self.reader.hold() {
+            hold.advanced(run.as_ref().map(Run::last), position);
+        }
         if position < segment.last() {
             self.rest = Some(segment);
         }

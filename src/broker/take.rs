@@ -85,7 +85,7 @@ impl Broker {
         let task = self.shutdown().spawn(async move {
             let asked = Instant::now();
             let taken = broker.store().take_hold(consumer, &claim).await?.consumer;
-            let hold = broker.holds().keep(consumer, taken.epoch, asked);
+            let hold = broker.holds().keep(&taken, asked);
             broker.notifier().control(Control::ConsumerChanged(consumer));
             Ok((hold, taken))
         });

@@ -53,6 +53,26 @@ on_both_stores! {
         assert!(next_epoch > epoch, "epoch {next_epoch} after {epoch}");
     }
 
+    async fn a_consumer_that_did_all_it_was_sent_shows_no_lag_over_what_its_filter_left_out(backend: Backend) {
+        let (_server, client) = orders(backend, 5).await;
+        let filter = Some(v1::Filter { keys: vec!["mine".into()], ..Default::default() });
+        register(&client, v1::Consumer { filter, ..billing() }).await.unwrap();
+        let mine = || v1::NewEvent { key: "mine".into(), ..event("mine") };
+        client.publish("orders", vec![mine(), mine()]).await.unwrap();
+        client.publish_numbered("orders", 8, 3).await;
+        let (mut stream, epoch, _) = open(&client, lively()).await;
+        assert_eq!(offsets(&stream.until_caught_up().await), [6, 7]);
+        assert_eq!(commit(&client, "billing", epoch, 6).await.unwrap(), 6, "event 7 is not done");
+        assert_eq!(commit(&client, "billing", epoch, 7).await.unwrap(), 10);
+        client.publish_numbered("orders", 11, 3).await;
+        eventually_within(2 * AT_ONCE, "no lag", async || {
+            (status(&client, "billing").await.lag_events == Some(0)).then_some(())
+        }).await;
+        client.publish("orders", vec![mine()]).await.unwrap();
+        assert_eq!(offsets(&stream.events(1).await), [14]);
+        assert_eq!(stored(&client, "billing").await, 13, "event 14 is not done");
+    }
+
     async fn a_commit_never_moves_the_stored_offset_back(backend: Backend) {
         let (_server, client) = orders(backend, 5).await;
         register(&client, billing()).await.unwrap();
