@@ -36,6 +36,9 @@ pub(super) struct Tail {
     /// Two heartbeats of the stream that is open.
     silence: Duration,
     progress: Progress,
+    /// The stream that is open. It stays so until what it brought is committed: with its end the server gives the
+    /// consumer to whoever waits for it, and then refuses the commit.
+    frames: Option<Streaming<SubscribeResponse>>,
 }
 
 /// What the server has shown so far.
@@ -62,7 +65,7 @@ impl Tail {
     pub(super) fn new(connection: Connection, wanted: Wanted, printer: Printer, notes: Notes) -> Self {
         let silence = wanted.heartbeat.saturating_mul(2);
         let (place, progress) = (Place::default(), Progress::Nothing);
-        Self { connection, wanted, place, notes, printer, printed: 0, silence, progress }
+        Self { connection, wanted, place, notes, printer, printed: 0, silence, progress, frames: None }
     }
 
     /// Prints until the end that was asked for. Cancelling it loses nothing but a line that was half written.
@@ -75,6 +78,8 @@ impl Tail {
                 Err(Failure::Refused(status)) if self.may_resume(&status) => Some(status),
                 Err(failure) => return Err(failure),
             };
+            // The next stream would wait for this one.
+            self.frames = None;
             if self.progress == Progress::Open {
                 backoff.reset();
                 self.progress = Progress::Earlier;
@@ -99,11 +104,12 @@ impl Tail {
         if self.is_complete() {
             return Ok(End::Done);
         }
-        let mut frames = self.open().await?;
+        let frames = self.open().await?;
+        self.frames = Some(frames);
         let mut commits = interval_at(Instant::now() + COMMIT_INTERVAL, COMMIT_INTERVAL);
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
-        loop {
+        while let Some(frames) = &mut self.frames {
             // Both branches can be cancelled without losing anything; what was received is handled below.
             let frame = tokio::select! {
                 frame = frames.message() => frame?,
@@ -124,6 +130,7 @@ impl Tail {
             }
             heard = Instant::now();
         }
+        Ok(End::Again(None))
     }
 
     async fn open(&self) -> Result<Streaming<SubscribeResponse>, Failure> {
