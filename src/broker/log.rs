@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use metrics::counter;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::ring::{Ring, RingBudget};
 use crate::{
@@ -52,6 +52,8 @@ pub(super) struct LogContext {
     pub(super) budget: Arc<RingBudget>,
     /// Reads under way at once, so that their results fit in memory.
     pub(super) reads: Semaphore,
+    /// KiB of segments that streams may keep between two frames.
+    pub(super) rests: Arc<Semaphore>,
 }
 
 /// See the module.
@@ -71,6 +73,13 @@ struct State {
     explained: u64,
     /// Reads under way, by the offset that they go after.
     reads: HashMap<Offset, watch::Receiver<Option<Answer>>>,
+}
+
+/// A segment of which a stream has sent a part.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) segment: Arc<Segment>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The result of a read, for everyone who waited for it.
@@ -144,6 +153,14 @@ impl TopicLog {
         }
     }
 
+    /// Keeps the rest of a segment for the next frame of a stream, if memory allows: a client that does
+    /// not read must not hold it for ever. Without it, the next frame reads anew.
+    pub(super) fn keep_rest(&self, segment: Arc<Segment>) -> Option<Rest> {
+        let share = u32::try_from(segment.bytes() / 1024 + 1).ok()?;
+        let permit = self.context.rests.clone().try_acquire_many_owned(share).ok()?;
+        Some(Rest { segment, _permit: permit })
+    }
+
     /// The newest offset that readers of this process know of.
     pub(super) fn tail(&self) -> Option<Offset> {
         self.state.lock().ring.tail()
@@ -193,7 +210,7 @@ impl TopicLog {
                 false => return Err(StoreError::Corrupt(format!("topic {} has a hole after {after}", self.topic))),
             });
         }
-        let more = segment.events().len() >= CAP.events || segment.bytes() >= CAP.bytes;
+        let more = read.more;
         let segment = Arc::new(segment);
         let mut state = self.state.lock();
         let behind = more && state.ring.tail() != Some(after);
@@ -214,10 +231,12 @@ impl TopicLog {
         if trimmed_to > after {
             return Ok(Found::Trimmed { to: trimmed_to });
         }
-        if self.tail() != Some(after) {
+        // Before the statement: an append meanwhile must not look like a log that shrank.
+        let tail = self.tail();
+        if tail != Some(after) {
             let heads = self.context.store.heads(&[self.topic]).await?;
             let Some(head) = heads.first().map(|head| head.bounds.head) else { return Ok(Found::Deleted) };
-            if self.tail().is_some_and(|tail| head < tail) {
+            if tail.is_some_and(|tail| head < tail) {
                 self.forget();
             }
             if head < after {

@@ -91,6 +91,8 @@ pub struct LogRead {
     pub segment: Option<Segment>,
     /// The last offset that was trimmed, at the same instant.
     pub trimmed_to: Offset,
+    /// A cap ended the read: there may be more. If not, the events end at the head of that instant.
+    pub more: bool,
 }
 
 /// What a topic holds, among others.

@@ -31,13 +31,17 @@ pub(super) async fn read(
     let Some(first) = found.first() else { return Ok(None) };
     let trimmed_to = rows::offset(first, "trimmed_to")?;
     if rows::get::<Option<i64>>(first, "last_offset")?.is_none() {
-        return Ok(Some(LogRead { segment: None, trimmed_to }));
+        return Ok(Some(LogRead { segment: None, trimmed_to, more: false }));
     }
     let mut run = Run { position: after.max(trimmed_to), events: Vec::new(), usual: UsualSource::default() };
+    // Of whole segments, as the statement counts them: what is dropped from the first one counts too.
+    let (mut events, mut bytes) = (0, 0);
     for row in &found {
-        run.take(row)?;
+        events += run.take(row)?;
+        bytes += usize::try_from(rows::get::<i32>(row, "bytes")?).unwrap_or(0);
     }
-    Ok(Some(LogRead { segment: Segment::new(run.events), trimmed_to }))
+    let more = events >= cap.events || bytes >= cap.bytes;
+    Ok(Some(LogRead { segment: Segment::new(run.events), trimmed_to, more }))
 }
 
 /// Events as they are put together from segments.
@@ -50,7 +54,8 @@ struct Run {
 
 impl Run {
     /// Takes the events after the position from a stored segment, which must begin there or before.
-    fn take(&mut self, row: &PgRow) -> Result<(), StoreError> {
+    /// Returns how many events the whole segment has.
+    fn take(&mut self, row: &PgRow) -> Result<usize, StoreError> {
         let (first, last) = (rows::offset(row, "first_offset")?, rows::offset(row, "last_offset")?);
         let expected = self.position.next();
         let mut columns = Columns::of(row)?;
@@ -68,7 +73,7 @@ impl Run {
             }
         }
         self.position = last;
-        Ok(())
+        Ok(count)
     }
 }
 

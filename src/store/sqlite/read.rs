@@ -44,7 +44,8 @@ pub(super) async fn read(
             break;
         }
     }
-    Ok(Some(LogRead { segment: Segment::new(events), trimmed_to }))
+    let more = events.len() >= cap.events || bytes >= cap.bytes;
+    Ok(Some(LogRead { segment: Segment::new(events), trimmed_to, more }))
 }
 
 fn event(row: &SqliteRow, reader: &mut MetaReader) -> Result<Event, StoreError> {

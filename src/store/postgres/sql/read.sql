@@ -2,7 +2,7 @@
 select t.trimmed_to, s.*
 from eventflow.topics t
 left join lateral (
-    select s.first_offset, s.last_offset, s.recorded_time, s.recorded_times,
+    select s.first_offset, s.last_offset, s.bytes, s.recorded_time, s.recorded_times,
         s.ids, s.types, s.keys, s.times, s.producers, s.metas, s.payloads
     from eventflow.segments s
     where s.topic_id = $1 and s.last_offset > greatest($2, t.trimmed_to)
