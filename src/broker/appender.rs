@@ -70,7 +70,7 @@ struct Queue {
 
 impl Appender {
     pub(super) fn new(topic: TopicId, log: Arc<TopicLog>, context: Arc<AppendContext>) -> Arc<Self> {
-        let room = Arc::new(Semaphore::new(context.topic_bytes));
+        let room = Arc::new(Semaphore::new(context.topic_bytes.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { topic, log, context, room, queue: Mutex::default() })
     }
 

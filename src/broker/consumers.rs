@@ -81,12 +81,19 @@ impl Broker {
         }
         let topic_missing = || ConsumersError::TopicNotFound { topic: new.topic.clone() };
         let handle = self.topic_now(&new.topic).await?.ok_or_else(topic_missing)?;
+        let bounds = handle.topic.bounds;
+        // Before the start is looked at, which may not be possible any more.
+        if let Some(found) = self.store().find_consumer(&new.name).await? {
+            return match if_not_exists && found.settings == new {
+                true => Ok(ConsumerView::plain(found, Some(bounds))),
+                false => Err(ConsumersError::Exists { consumer: new.name }),
+            };
+        }
         let stored = match self.resolve_start(&handle, new.start).await {
             Ok(stored) => stored,
             Err(SubscribeError::TopicNotFound { .. }) => return Err(topic_missing()),
             Err(error) => return Err(ConsumersError::Start(error)),
         };
-        let bounds = handle.topic.bounds;
         if let StartFrom::After(_) = new.start {
             super::subscribe::check_kept(&new.topic, stored, bounds, false).map_err(ConsumersError::Start)?;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     ClosingReason, Frame,
@@ -13,6 +13,9 @@ use crate::domain::Timestamp;
 
 /// A stream asks so often whether its credential still stands.
 pub(super) const CREDENTIAL_CHECK: Duration = Duration::from_secs(5);
+
+/// The store may be asked for so long.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Subscription {
     /// Why the stream must end now, if it must.
@@ -29,19 +32,26 @@ impl Subscription {
         }
         if now >= self.credential_at {
             self.credential_at = now + CREDENTIAL_CHECK;
-            if self.broker.credential_ended(&self.principal).await {
+            // A store that does not answer in time says nothing about the credential.
+            let asked = timeout_at(self.soon(), self.broker.credential_ended(&self.principal)).await;
+            if asked.unwrap_or(false) {
                 return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: false }));
             }
         }
         (now >= self.ends_at).then_some((ClosingReason::MaxAge, SubscribeError::Rotated(ClosingReason::MaxAge)))
     }
 
+    /// How long the store may be asked without the stream falling silent.
+    fn soon(&self) -> Instant {
+        self.heartbeat_at.min(Instant::now() + STORE_PATIENCE)
+    }
+
     async fn consumer_end(&self) -> Option<(ClosingReason, SubscribeError)> {
         let hold = self.reader.hold().filter(|hold| hold.is_lost())?;
         let consumer = self.reader.consumer_name()?.clone();
-        let found = self.broker.store().find_consumer(&consumer).await;
-        let same = matches!(&found, Ok(Some(found)) if found.id == hold.consumer());
-        if found.is_ok() && !same {
+        let found = timeout_at(self.soon(), self.broker.store().find_consumer(&consumer)).await;
+        let same = matches!(&found, Ok(Ok(Some(found))) if found.id == hold.consumer());
+        if matches!(found, Ok(Ok(_))) && !same {
             return Some((ClosingReason::Deleted, SubscribeError::ConsumerNotFound { consumer }));
         }
         Some((ClosingReason::TakenOver, SubscribeError::ConsumerFenced { consumer }))

@@ -103,7 +103,7 @@ impl Holds {
                     Ok(Control::ConsumerChanged(consumer)) if self.holds(consumer) => {
                         tokio::time::sleep(RENEWAL_PAUSE).await;
                     }
-                    Ok(Control::Everything) | Err(RecvError::Lagged(_)) => {}
+                    Ok(Control::Everything) | Err(RecvError::Lagged(_)) => tokio::time::sleep(RENEWAL_PAUSE).await,
                     Ok(_) => continue,
                     Err(RecvError::Closed) => return,
                 },
@@ -222,10 +222,9 @@ impl Hold {
         *self.state.standing.borrow() == Standing::Lost
     }
 
-    /// Completes when the hold is renewed after it ran out, and when it is lost.
-    pub(super) async fn changed(&self) {
+    /// Completes when the hold is lost, and, if it did not stand for the caller, when it stands.
+    pub(super) async fn changed(&self, stood: bool) {
         let mut standing = self.state.standing.subscribe();
-        let stood = self.stands();
         let news = |now: &Standing| match now {
             Standing::Lost => true,
             Standing::Until(end) => !stood && Instant::now() < *end,

@@ -109,6 +109,7 @@ impl Broker {
             shutdown: shutdown.clone(),
             budget: RingBudget::new(options.ring_bytes, options.ring_bytes_total),
             reads: Semaphore::new(READS),
+            rests: Arc::new(Semaphore::new((options.ring_bytes_total / 1024).min(Semaphore::MAX_PERMITS))),
         });
         let appends = Arc::new(AppendContext {
             store: store.clone(),

@@ -3,11 +3,19 @@
 use std::time::Duration;
 
 use metrics::counter;
-use tokio::{select, time::sleep};
+use tokio::{
+    select,
+    time::{Instant, sleep_until},
+};
 use tracing::warn;
 
 use super::Broker;
-use crate::{domain::TopicId, notify::NotifierState, store::TopicHead, telemetry::metric};
+use crate::{
+    domain::{Offset, TopicId},
+    notify::NotifierState,
+    store::TopicHead,
+    telemetry::metric,
+};
 
 /// How often heads are looked up while wake-ups arrive, unless configured.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,22 +27,28 @@ impl Broker {
     /// stops, and wakes the readers of those that grew.
     pub(super) async fn poll(self) {
         let mut state = self.notifier().state();
-        let mut failing = false;
+        let (mut failing, mut last) = (false, Instant::now());
         loop {
             let degraded = *state.borrow_and_update() == NotifierState::Degraded;
             let default = if degraded { INTERVAL_DEGRADED } else { INTERVAL };
+            let next = last + self.poll_interval().unwrap_or(default);
             select! {
                 () = self.shutdown().stopping() => return,
-                () = sleep(self.poll_interval().unwrap_or(default)) => {}
+                () = sleep_until(next) => {}
+                // Only the interval changes; the last look stays what it was.
                 Ok(()) = state.changed() => continue,
             }
+            last = Instant::now();
             self.topics().sweep();
-            let topics = self.hub().topics();
+            // The tails before the statement: an append meanwhile must not look like a log that shrank.
+            let tail = |topic| Some((topic, self.topics().log(topic)?.tail()));
+            let topics: Vec<_> = self.hub().topics().into_iter().filter_map(tail).collect();
             if topics.is_empty() {
                 continue;
             }
             counter!(metric::POLLS).increment(1);
-            match self.store().heads(&topics).await {
+            let ids: Vec<_> = topics.iter().map(|(topic, _)| *topic).collect();
+            match self.store().heads(&ids).await {
                 Ok(heads) => {
                     failing = false;
                     self.compare(&topics, &heads);
@@ -49,18 +63,19 @@ impl Broker {
         }
     }
 
-    fn compare(&self, topics: &[TopicId], heads: &[TopicHead]) {
-        for &topic in topics {
-            let Some(log) = self.topics().log(topic) else { continue };
+    fn compare(&self, topics: &[(TopicId, Option<Offset>)], heads: &[TopicHead]) {
+        for &(topic, tail) in topics {
             let head = heads.iter().find(|head| head.topic == topic).map(|head| head.bounds.head);
-            match (head, log.tail()) {
+            match (head, tail) {
                 // A reader is about to look for the first time.
                 (Some(_), None) => {}
                 (Some(head), Some(tail)) if head == tail => {}
                 (Some(head), Some(tail)) if head > tail => drop(self.hub().wake(topic, 0)),
                 // Deleted, or shorter than it was: readers find out when they look.
                 (Some(_) | None, _) => {
-                    log.forget();
+                    if let Some(log) = self.topics().log(topic) {
+                        log.forget();
+                    }
                     self.hub().wake(topic, 0);
                 }
             }

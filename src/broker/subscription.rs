@@ -14,7 +14,7 @@ use super::{
     ending::CREDENTIAL_CHECK,
     frame::{Run, RunCap},
     holds::Hold,
-    log::{Found, Mark},
+    log::{Found, Mark, Rest},
     subscribe::{Source, StopAt, Subscribe, SubscribeError, check_kept},
     topic_cache::TopicHandle,
 };
@@ -47,7 +47,7 @@ pub struct Subscription {
     filter: Filter,
     stop: Option<Offset>,
     /// A segment of which not everything was sent.
-    rest: Option<Arc<Segment>>,
+    rest: Option<Rest>,
     caught_up: bool,
     pub(super) heartbeat_at: Instant,
     pub(super) ends_at: Instant,
@@ -261,20 +261,31 @@ impl Subscription {
             return Some(self.trimmed(self.bounds.trimmed_to));
         }
         if !self.reader.hold().is_none_or(Hold::stands) {
-            return self.wait().await;
+            return self.wait(false).await;
         }
-        if let Some(segment) = self.rest.take() {
-            return self.batch(segment).map(Ok);
+        if let Some(rest) = self.rest.take() {
+            return self.batch(rest.segment).map(Ok);
         }
         let mark = Mark { began: self.began, woken: self.registration.seen() };
         let log = self.handle.log.clone();
         // A read goes on without its caller, so that a heartbeat may come before its result.
-        let Ok(found) = timeout_at(self.heartbeat_at, log.read(self.position, mark)).await else {
-            return Some(Ok(self.heartbeat()));
+        let shutdown = self.broker.shutdown().clone();
+        let deadline = self.heartbeat_at.min(self.credential_at).min(self.ends_at);
+        let found = select! {
+            found = log.read(self.position, mark) => found,
+            () = shutdown.draining() => return None,
+            () = changed(&self.reader, true) => return None,
+            () = sleep_until(deadline) => {
+                return (Instant::now() >= self.heartbeat_at).then(|| Ok(self.heartbeat()));
+            }
         };
         match found {
             Ok(Found::Events { segment, behind }) => {
                 self.caught_up &= !behind;
+                // The hold may have run out during the read, if this process was stopped meanwhile.
+                if !self.reader.hold().is_none_or(Hold::stands) {
+                    return self.wait(false).await;
+                }
                 self.batch(segment).map(Ok)
             }
             Ok(Found::Nothing) if !self.caught_up => {
@@ -282,7 +293,7 @@ impl Subscription {
                 self.told = self.position;
                 Some(Ok(Frame::CaughtUp { position: self.position() }))
             }
-            Ok(Found::Nothing) => self.wait().await,
+            Ok(Found::Nothing) => self.wait(true).await,
             Ok(Found::Trimmed { to }) => Some(self.trimmed(to)),
             Ok(Found::Deleted) => {
                 let topic = self.handle.topic.settings.name.clone();
@@ -313,7 +324,7 @@ impl Subscription {
             hold.advanced(run.as_ref().map(Run::last), position);
         }
         if position < segment.last() {
-            self.rest = Some(segment);
+            self.rest = self.handle.log.keep_rest(segment);
         }
         let Some(run) = run else {
             let due = Instant::now() >= self.heartbeat_at;
@@ -333,14 +344,15 @@ impl Subscription {
         Ok(Frame::Skipped { from, to })
     }
 
-    /// Waits for anything that may have changed; a frame if a heartbeat is due.
-    async fn wait(&mut self) -> Option<Result<Frame, SubscribeError>> {
+    /// Waits for anything that may have changed; a frame if a heartbeat is due. `stood` is whether the
+    /// stream may send events, as far as the caller knows.
+    async fn wait(&mut self, stood: bool) -> Option<Result<Frame, SubscribeError>> {
         let deadline = self.heartbeat_at.min(self.ends_at).min(self.credential_at);
         let shutdown = self.broker.shutdown().clone();
         select! {
             () = shutdown.draining() => {}
             () = self.registration.woken() => {}
-            () = changed(&self.reader) => {}
+            () = changed(&self.reader, stood) => {}
             () = sleep_until(deadline) => {}
         }
         (Instant::now() >= self.heartbeat_at).then(|| Ok(self.heartbeat()))
@@ -366,10 +378,10 @@ impl Drop for Subscription {
     }
 }
 
-/// Completes when the hold of the reader's consumer changes.
-async fn changed(reader: &Reader) {
+/// Completes when the hold of the reader's consumer is not what the caller knows any more.
+async fn changed(reader: &Reader, stood: bool) {
     match reader.hold() {
-        Some(hold) => hold.changed().await,
+        Some(hold) => hold.changed(stood).await,
         None => std::future::pending().await,
     }
 }

@@ -23,6 +23,9 @@ use crate::{
 /// A waiting stream asks again after this long, should nobody tell it that the consumer is free.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
+/// And no sooner than this after it asked before, whatever it is told.
+const REST: Duration = Duration::from_millis(50);
+
 impl Subscription {
     /// Takes the stream's consumer and returns its stored offset.
     pub(super) async fn take_consumer(&mut self) -> Result<Offset, SubscribeError> {
@@ -60,6 +63,8 @@ impl Subscription {
             Err(SubscribeError::Store(error)) if error.is_retryable() => ASK_AGAIN,
             Err(error) => return Err(error),
         };
+        // However many messages come, the store is asked again only after a moment.
+        let rested = Instant::now() + REST;
         let again = Instant::now() + remaining.clamp(Duration::from_millis(50), ASK_AGAIN);
         let shutdown = self.broker.shutdown().clone();
         loop {
@@ -67,8 +72,14 @@ impl Subscription {
                 () = shutdown.draining() => break,
                 () = sleep_until(again.min(self.heartbeat_at)) => break,
                 message = controls.recv() => match message {
-                    Ok(Control::ConsumerChanged(changed)) if changed == id => break,
-                    Ok(Control::Everything) | Err(RecvError::Lagged(_) | RecvError::Closed) => break,
+                    Ok(Control::ConsumerChanged(changed)) if changed == id => {
+                        sleep_until(rested).await;
+                        break;
+                    }
+                    Ok(Control::Everything) | Err(RecvError::Lagged(_) | RecvError::Closed) => {
+                        sleep_until(rested).await;
+                        break;
+                    }
                     Ok(Control::ConsumerChanged(_) | Control::TopicsChanged | Control::IdentitiesChanged) => {}
                 },
             }

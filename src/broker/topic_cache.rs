@@ -118,8 +118,11 @@ impl Broker {
 
     /// The topic of this name as it is now; `None` if there is none.
     pub(super) async fn topic_now(&self, name: &TopicName) -> Result<Option<TopicHandle>, StoreError> {
-        self.topics().forget(name);
-        self.topic(name).await
+        let found = self.store().find_topic(name).await?;
+        if found.is_none() {
+            self.topics().forget(name);
+        }
+        Ok(found.map(|topic| self.topics().put(topic)))
     }
 
     /// Has a topic looked up anew.

@@ -44,7 +44,7 @@ pub struct ServeSettings {
     #[arg(long, env = "EVENTFLOW_DRAIN_TIMEOUT", default_value = "25s", value_parser = duration, value_name = "TIME")]
     pub drain_timeout: Duration,
 
-    /// How often heads are looked up for readers while wake-ups work. [default: 1s]
+    /// How often heads are looked up for readers. [default: 1s while wake-ups work, 100ms while they do not]
     #[arg(long, env = "EVENTFLOW_POLL_INTERVAL", value_parser = duration, value_name = "TIME")]
     pub poll_interval: Option<Duration>,
 
@@ -140,6 +140,9 @@ pub enum SettingsError {
          use 127.0.0.1, or say --insecure if the network protects it"
     )]
     NotLoopback(SocketAddr),
+    /// A time beyond reason.
+    #[error("no time may be longer than ten years")]
+    TooLong,
     /// A time of nothing.
     #[error("{0} must be more than 0")]
     Zero(&'static str),
@@ -151,6 +154,12 @@ impl ServeSettings {
         self.store.backend()?;
         if !self.insecure && !self.listen.ip().is_loopback() {
             return Err(SettingsError::NotLoopback(self.listen));
+        }
+        /// A time beyond which clocks overflow.
+        const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+        let longest = [self.stream_max_age, self.drain_timeout, self.token_ttl, self.queue_timeout];
+        if longest.into_iter().chain(self.poll_interval).any(|time| time > LONGEST) {
+            return Err(SettingsError::TooLong);
         }
         let zeros = [
             ("--ring-bytes", self.ring_bytes == 0),

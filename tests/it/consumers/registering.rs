@@ -44,6 +44,19 @@ on_both_stores! {
         assert_refused(&refusal, Code::AlreadyExists, "CONSUMER_EXISTS");
     }
 
+    async fn an_equal_consumer_is_returned_also_when_its_start_is_no_longer_possible(backend: Backend) {
+        let (_server, client) = orders(backend, 3).await;
+        client.publish_numbered("orders", 4, 3).await;
+        let consumer = || v1::Consumer { start: Some(Start::AfterOffset(1)), ..billing() };
+        register(&client, consumer()).await.unwrap();
+        let trim = v1::TrimTopicRequest { name: "orders".into(), before_offset: 4, validate_only: false };
+        client.topics().trim_topic(trim).await.unwrap();
+        assert_eq!(if_not_exists(&client, consumer()).await.unwrap().name, "billing");
+        assert_refused(&register(&client, consumer()).await.unwrap_err(), Code::AlreadyExists, "CONSUMER_EXISTS");
+        let other = v1::Consumer { name: "other".into(), ..consumer() };
+        assert_refused(&register(&client, other).await.unwrap_err(), Code::OutOfRange, "OFFSET_TRIMMED");
+    }
+
     async fn a_name_belongs_to_one_consumer_whatever_differs(backend: Backend) {
         let (_server, client) = orders(backend, 3).await;
         client.create_topic("invoices").await;
