@@ -27,6 +27,8 @@ use crate::{
 pub use record::{ServerRecord, read_record};
 pub use start::StartError;
 
+/// The end of a drain, when calls have ended or are given up.
+const LATE: Duration = Duration::from_secs(3);
 /// Keepalive of connections: a ping after this silence …
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// … which must be answered within this time.
@@ -79,19 +81,21 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
     info!(timeout_s = settings.drain_timeout.as_secs_f64(), "draining");
     health.set_services(false).await;
     shutdown.drain();
-    let drained = timeout(settings.drain_timeout, async {
-        let ended = end.await;
+    // Calls get most of the time; what is left is for appends under way, the last words, and the store.
+    let late = LATE.min(settings.drain_timeout / 4);
+    match timeout(settings.drain_timeout - late, end).await {
+        Ok(ended) => ended?,
+        Err(_) => warn!("not every call ended in time; stopping anyway"),
+    }
+    let finished = timeout(late * 2 / 3, async {
         shutdown.finish().await;
         parts.notifier.shutdown().await;
-        ended
     });
-    match drained.await {
-        Ok(ended) => ended?,
-        Err(_) => warn!(tasks = shutdown.task_count(), "not everything ended in time; stopping anyway"),
+    if finished.await.is_err() {
+        warn!(tasks = shutdown.task_count(), "not every task ended in time; stopping anyway");
     }
     record.remove(&settings.data_dir);
-    // Connections that never ended keep their statements from ending; a moment is enough for the others.
-    let _ = timeout(Duration::from_secs(1), parts.store.close()).await;
+    let _ = timeout(late / 3, parts.store.close()).await;
     info!("stopped");
     Ok(())
 }
@@ -105,7 +109,7 @@ async fn serve(
 ) -> Result<(), StartError> {
     let drain = shutdown.clone();
     Server::builder()
-        .layer(CallLayer)
+        .layer(CallLayer::new(shutdown.clone()))
         .layer(AuthenticateLayer::new(auth))
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE))

@@ -17,8 +17,12 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Span, info, info_span};
 use uuid::Uuid;
 
-use super::{reason::Reason, repair::repair, status::Problem};
-use crate::domain::limits;
+use super::{
+    reason::Reason,
+    repair::repair,
+    status::{Problem, draining},
+};
+use crate::{domain::limits, shutdown::Shutdown};
 
 const REQUEST_ID: &str = "x-request-id";
 const CORRELATION_ID: &str = "x-correlation-id";
@@ -134,13 +138,21 @@ fn not_grpc(request: &Request<Body>) -> Option<Status> {
 
 /// Puts a [`Call`] around every call.
 #[derive(Debug, Clone)]
-pub(crate) struct CallLayer;
+pub(crate) struct CallLayer {
+    shutdown: Shutdown,
+}
+
+impl CallLayer {
+    pub(crate) fn new(shutdown: Shutdown) -> Self {
+        Self { shutdown }
+    }
+}
 
 impl<S> Layer<S> for CallLayer {
     type Service = CallService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CallService { inner }
+        CallService { inner, shutdown: self.shutdown.clone() }
     }
 }
 
@@ -148,6 +160,7 @@ impl<S> Layer<S> for CallLayer {
 #[derive(Debug, Clone)]
 pub(crate) struct CallService<S> {
     inner: S,
+    shutdown: Shutdown,
 }
 
 impl<S> Service<Request<Body>> for CallService<S>
@@ -175,22 +188,23 @@ where
         let span = info_span!("call", %method, request_id = %call.inner.request_id);
         let end = End { call: call.clone(), method, started: Instant::now(), span: span.clone(), code: None };
         if let Some(status) = refusal {
-            return Box::pin(async move { Ok(finish(status.into_http(), end)) });
+            return Box::pin(async move { Ok(finish(status.into_http(), end, None)) });
         }
         request.extensions_mut().insert(call);
         // The clone is ready as the original was; the original is replaced by one that need not be.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
+        let drain = is_foreign_stream(&end.method).then(|| drain_of(self.shutdown.clone()));
         let work = async move {
             let response = inner.call(request).await?;
-            Ok(finish(response, end))
+            Ok(finish(response, end, drain))
         };
         Box::pin(work.instrument(span))
     }
 }
 
 /// Completes a response: an error at once gets its details; a body is watched to its end.
-fn finish(response: Response<Body>, mut end: End) -> Response<Body> {
+fn finish(response: Response<Body>, mut end: End, drain: Option<Drain>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     if let Some(status) = Status::from_header_map(&parts.headers) {
         let status = if status.code() == Code::Ok { status } else { repair(status, &end.call.inner.request_id) };
@@ -202,13 +216,26 @@ fn finish(response: Response<Body>, mut end: End) -> Response<Body> {
     if let Ok(id) = HeaderValue::from_str(&end.call.inner.request_id) {
         parts.headers.insert(REQUEST_ID, id);
     }
-    Response::from_parts(parts, Body::new(WatchedBody { body, end }))
+    Response::from_parts(parts, Body::new(WatchedBody { body, end, drain }))
 }
 
 /// A body that notes how the call ends.
 struct WatchedBody {
     body: Body,
     end: End,
+    /// Set for a stream that nobody else ends when the server drains.
+    drain: Option<Drain>,
+}
+
+type Drain = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The streams of gRPC's own services go on for ever; ours end by themselves.
+fn is_foreign_stream(method: &str) -> bool {
+    method.ends_with("/Watch") || method.ends_with("/ServerReflectionInfo")
+}
+
+fn drain_of(shutdown: Shutdown) -> Drain {
+    Box::pin(async move { shutdown.draining().await })
 }
 
 impl http_body::Body for WatchedBody {
@@ -221,7 +248,18 @@ impl http_body::Body for WatchedBody {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let span = self.end.span.clone();
         let _entered = span.enter();
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+        // What is ready goes out first: a health check that is watched says NOT_SERVING before it ends.
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending() && self.drain.as_mut().is_some_and(|drain| drain.as_mut().poll(cx).is_ready()) {
+            self.drain = None;
+            self.body = Body::empty();
+            let status = Status::from(draining("the server is draining; connect again"));
+            let mut trailers = HeaderMap::new();
+            // Headers of our own making fit.
+            let _ = status.add_header(&mut trailers);
+            return Poll::Ready(Some(Ok(Frame::trailers(self.end.trailers(trailers)))));
+        }
+        let Some(frame) = ready!(polled) else {
             self.end.code.get_or_insert(Code::Ok);
             return Poll::Ready(None);
         };

@@ -31,7 +31,8 @@ impl ConsumerService for Consumers {
     ) -> Result<Response<v1::RegisterConsumerResponse>, Status> {
         let v1::RegisterConsumerRequest { consumer, if_not_exists } = request.into_inner();
         let new = convert::new_consumer(consumer)?;
-        let consumer = self.0.register_consumer(new, if_not_exists).await.map_err(Problem::from)?;
+        let consumer =
+            self.0.register_consumer(new, if_not_exists).await.map_err(|error| Problem::from(error).of_change())?;
         Ok(Response::new(v1::RegisterConsumerResponse { consumer: Some(convert::consumer(consumer)) }))
     }
 
@@ -79,7 +80,7 @@ impl ConsumerService for Consumers {
         let mut checks = Checks::default();
         let name = checks.consumer("name", &name);
         let name = checks.finish(name)?;
-        self.0.delete_consumer(&name).await.map_err(Problem::from)?;
+        self.0.delete_consumer(&name).await.map_err(|error| Problem::from(error).of_change())?;
         Ok(Response::new(v1::DeleteConsumerResponse {}))
     }
 
@@ -128,7 +129,11 @@ impl ConsumerService for Consumers {
             checks.add(Reason::RequestInvalid, "epoch", text);
         }
         let (name, offset) = checks.finish(name.zip(offset))?;
-        let position = self.0.commit_offset(&principal, &name, Epoch(epoch), offset).await.map_err(Problem::from)?;
+        let position = self
+            .0
+            .commit_offset(&principal, &name, Epoch(epoch), offset)
+            .await
+            .map_err(|error| Problem::from(error).of_change())?;
         Ok(Response::new(v1::CommitOffsetResponse { position: Some(convert::position(position)) }))
     }
 

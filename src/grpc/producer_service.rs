@@ -24,7 +24,8 @@ impl ProducerService for Producers {
     ) -> Result<Response<v1::RegisterProducerResponse>, Status> {
         let v1::RegisterProducerRequest { producer, if_not_exists } = request.into_inner();
         let new = convert::new_producer(producer)?;
-        let (producer, key) = self.0.register_producer(new, if_not_exists).await.map_err(Problem::from)?;
+        let (producer, key) =
+            self.0.register_producer(new, if_not_exists).await.map_err(|error| Problem::from(error).of_change())?;
         let secret = key.as_ref().map(|key| key.secret.expose_secret().to_owned());
         Ok(Response::new(v1::RegisterProducerResponse {
             producer: Some(convert::producer(producer)),

@@ -54,6 +54,19 @@ impl Problem {
         Self::new(Reason::MethodUnavailable, format!("{method} is not served by this version"))
     }
 
+    /// The same refusal of a call that changes something: if the store was lost on the way, the change
+    /// may or may not have happened.
+    pub(crate) fn of_change(self) -> Self {
+        match self.reason == Reason::StorageUnavailable {
+            true => Self::new(
+                Reason::OutcomeUnknown,
+                "the store was lost during the call, which may or may not have happened; look before repeating it",
+            )
+            .retry(STORE_RETRY),
+            false => self,
+        }
+    }
+
     fn with(mut self, key: &str, value: impl ToString) -> Self {
         self.metadata.insert(key.to_owned(), value.to_string());
         self
@@ -175,7 +188,7 @@ pub(crate) fn denied(message: impl ToString) -> Problem {
     Problem::new(Reason::PermissionDenied, message)
 }
 
-fn draining(message: impl ToString) -> Problem {
+pub(crate) fn draining(message: impl ToString) -> Problem {
     Problem::new(Reason::Draining, message).retry(Duration::ZERO)
 }
 
@@ -219,8 +232,8 @@ fn refused(refusal: Refusal, repeatable: bool, topic: &crate::domain::TopicName)
         Refusal::Overloaded { retry_in } => Problem::new(Reason::Overloaded, message).retry(retry_in).quota(topic),
         Refusal::OutcomeUnknown(cause) => {
             tracing::error!(error = %chain(&*cause), %topic, "the outcome of an append is unknown");
-            let problem = Problem::new(Reason::OutcomeUnknown, message).retry(STORE_RETRY);
-            Problem { no_retry: !repeatable, ..problem }
+            let problem = Problem::new(Reason::OutcomeUnknown, message);
+            if repeatable { problem.retry(STORE_RETRY) } else { Problem { no_retry: true, ..problem } }
         }
         Refusal::Failed(cause) => Problem::from(&*cause),
     }

@@ -26,7 +26,7 @@ impl TopicService for Topics {
     ) -> Result<Response<v1::CreateTopicResponse>, Status> {
         let v1::CreateTopicRequest { topic, if_not_exists } = request.into_inner();
         let new = convert::new_topic(topic)?;
-        let topic = self.0.create_topic(new, if_not_exists).await.map_err(Problem::from)?;
+        let topic = self.0.create_topic(new, if_not_exists).await.map_err(|error| Problem::from(error).of_change())?;
         Ok(Response::new(v1::CreateTopicResponse { topic: Some(convert::topic(topic)) }))
     }
 
@@ -63,7 +63,7 @@ impl TopicService for Topics {
         request: Request<v1::UpdateTopicRequest>,
     ) -> Result<Response<v1::UpdateTopicResponse>, Status> {
         let (name, change) = convert::topic_change(request.into_inner())?;
-        let topic = self.0.update_topic(&name, change).await.map_err(Problem::from)?;
+        let topic = self.0.update_topic(&name, change).await.map_err(|error| Problem::from(error).of_change())?;
         Ok(Response::new(v1::UpdateTopicResponse { topic: Some(convert::topic(topic)) }))
     }
 
@@ -76,7 +76,8 @@ impl TopicService for Topics {
         let name = checks.topic("name", &name);
         let before = checks.offset(Reason::RequestInvalid, "before_offset", before_offset);
         let (name, before) = checks.finish(name.zip(before))?;
-        let trimmed = self.0.trim_topic(&name, before, validate_only).await.map_err(Problem::from)?;
+        let trimmed =
+            self.0.trim_topic(&name, before, validate_only).await.map_err(|error| Problem::from(error).of_change())?;
         Ok(Response::new(v1::TrimTopicResponse {
             trimmed_events: Some(i64::try_from(trimmed.events).unwrap_or(i64::MAX)),
             earliest_offset: trimmed.bounds.earliest().get(),

@@ -26,8 +26,32 @@ on_both_stores! {
         let begun = Instant::now();
         assert_eq!(server.terminate().await, 0);
         assert!(begun.elapsed() < DRAIN, "it took {:?}", begun.elapsed());
-        assert!(!server.log().contains("not everything ended in time"), "{}", server.log());
+        assert!(!server.log().contains("ended in time; stopping anyway"), "{}", server.log());
         assert!(!server.data_dir().join("server.json").exists(), "commands would look for a server that is gone");
+    }
+
+    async fn a_watched_health_check_says_not_serving_and_holds_up_no_stop(backend: Backend) {
+        use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+        let mut server = backend.server().await.flag("--drain-timeout", "15s").start().await;
+        let request = HealthCheckRequest { service: String::new() };
+        let mut watch = HealthClient::new(server.channel().await).watch(request).await.unwrap().into_inner();
+        let serving = watch.message().await.unwrap().unwrap().status;
+        let begun = Instant::now();
+        let (code, (last, end)) = tokio::join!(server.terminate(), async {
+            let mut last = serving;
+            loop {
+                match watch.message().await {
+                    Ok(Some(response)) => last = response.status,
+                    Ok(None) => panic!("the watch ended as if it were complete"),
+                    Err(status) => return (last, status),
+                }
+            }
+        });
+        assert_eq!(code, 0);
+        assert_ne!(last, serving, "nobody was told");
+        assert_refused(&end, Code::Unavailable, "DRAINING");
+        assert!(begun.elapsed() < DRAIN / 2, "it took {:?}", begun.elapsed());
     }
 
     async fn open_streams_are_told_and_ended(backend: Backend) {
