@@ -24,6 +24,8 @@ pub mod metric {
     pub const SHARED_READS: &str = "eventflow_shared_reads_total";
     /// Segments dropped from a ring to make room.
     pub const RING_EVICTIONS: &str = "eventflow_ring_evicted_segments_total";
+    /// Logs that were found to have lost their tail.
+    pub const LOGS_SHORTENED: &str = "eventflow_logs_shortened_total";
     /// Looks at the heads of all topics with readers.
     pub const POLLS: &str = "eventflow_polls_total";
     /// Streams open now.

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metrics::{counter, histogram};
+use metrics::counter;
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::warn;
 
@@ -20,20 +20,12 @@ use super::{
     publish::{Published, Refusal},
 };
 use crate::{
-    domain::{AppendBatch, BatchId, Offset, PendingEvent, Segment, TopicId, limits},
+    domain::{AppendBatch, BatchId, Offset, PendingEvent, SeenHead, Segment, TopicId, limits},
     notify::SharedNotifier,
     shutdown::Shutdown,
-    store::{AppendError, Appended, SharedStore, StoreError},
+    store::{Appended, SharedStore, StoreError},
     telemetry::metric,
 };
-
-/// A head known for longer is read anew before it bounds the search for a batch.
-const SEEN_AGE: Duration = Duration::from_secs(10);
-/// How long an append whose outcome is unknown is repeated.
-const RETRY_FOR: Duration = Duration::from_secs(30);
-/// Pause before the first repetition; it doubles up to [`RETRY_PAUSE_MAX`].
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What all appenders of a process share.
 #[derive(Debug)]
@@ -54,9 +46,9 @@ pub(super) struct AppendContext {
 /// The queue of one topic in this process. Its task lives only while something waits.
 #[derive(Debug)]
 pub(super) struct Appender {
-    topic: TopicId,
-    log: Arc<TopicLog>,
-    context: Arc<AppendContext>,
+    pub(super) topic: TopicId,
+    pub(super) log: Arc<TopicLog>,
+    pub(super) context: Arc<AppendContext>,
     room: Arc<Semaphore>,
     queue: Mutex<Queue>,
 }
@@ -65,7 +57,14 @@ pub(super) struct Appender {
 struct Queue {
     waiting: VecDeque<Job>,
     running: bool,
-    seen: Option<(Offset, Instant)>,
+    seen: Option<Seen>,
+}
+
+/// A head, and when it was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) head: SeenHead,
+    pub(super) at: Instant,
 }
 
 impl Appender {
@@ -106,6 +105,16 @@ impl Appender {
         [own, all]
     }
 
+    /// The newest head that this queue saw.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.queue.lock().seen
+    }
+
+    /// Notes a head.
+    pub(super) fn see(&self, seen: Seen) {
+        self.queue.lock().seen = Some(seen);
+    }
+
     fn push(self: &Arc<Self>, job: Job) {
         let mut queue = self.queue.lock();
         queue.waiting.push_back(job);
@@ -126,7 +135,7 @@ impl Appender {
     }
 
     /// Everything that waits, up to the limits of a segment; a request with an expected head by itself.
-    fn take_group(&self) -> Option<(Group, Option<(Offset, Instant)>)> {
+    fn take_group(&self) -> Option<(Group, Option<Seen>)> {
         let mut queue = self.queue.lock();
         let (mut jobs, mut events, mut bytes) = (Vec::new(), 0, 0);
         while let Some(next) = queue.waiting.front() {
@@ -151,7 +160,7 @@ impl Appender {
 
     /// Stores a group, or, if the store refuses it, its requests one by one, so that only the guilty
     /// one fails.
-    async fn carry_out(&self, group: Group, seen: Option<(Offset, Instant)>) {
+    async fn carry_out(&self, group: Group, seen: Option<Seen>) {
         let Err((mut group, error)) = self.store_group(group, seen).await else { return };
         if group.len() <= 1 {
             group.refuse(&Refusal::Failed(error));
@@ -159,7 +168,7 @@ impl Appender {
         }
         warn!(topic = %self.topic, requests = group.len(), %error, "the store refused a group; storing its requests one by one");
         for single in group.split() {
-            let seen = self.queue.lock().seen;
+            let seen = self.seen();
             if let Err((mut single, error)) = self.store_group(single, seen).await {
                 single.refuse(&Refusal::Failed(error));
             }
@@ -168,27 +177,20 @@ impl Appender {
 
     /// Stores a group and answers its requests. The error gives the group back, its events put back, if
     /// the store refused it.
-    async fn store_group(
-        &self,
-        mut group: Group,
-        seen: Option<(Offset, Instant)>,
-    ) -> Result<(), (Group, Arc<StoreError>)> {
-        let seen = match self.fresh_head(seen).await {
-            Ok(seen) => seen,
-            Err(refusal) => {
-                group.refuse(&refusal);
-                return Ok(());
-            }
-        };
+    async fn store_group(&self, mut group: Group, seen: Option<Seen>) -> Result<(), (Group, Arc<StoreError>)> {
+        let mut seen = seen;
         loop {
             let events = group.take_new();
             group.answer_known();
             if events.is_empty() {
                 return Ok(());
             }
-            let batch = AppendBatch { id: BatchId::random(), seen, expected_head: group.expected_head(), events };
             let sent = self.log.clock();
-            match self.append_surely(&batch).await {
+            let expected_head = group.expected_head();
+            let mut batch = AppendBatch { id: BatchId::random(), seen: SeenHead::default(), expected_head, events };
+            let appended = self.append_surely(&mut batch, seen).await;
+            seen = self.seen();
+            match appended {
                 Ok(Appended::Stored { first, recorded_time }) => {
                     group.answer_stored(&batch.events, first, recorded_time);
                     self.stored(Segment::recorded(first, recorded_time, batch.events), sent);
@@ -201,54 +203,22 @@ impl Appender {
                     group.put_back(batch.events);
                     return Err((group, error));
                 }
+                Err(Refusal::Failed(error)) if error.is_retryable() => {
+                    let refusal = Refusal::Failed(error);
+                    group.refuse(&refusal);
+                    self.refuse_waiting(&refusal);
+                }
                 Err(refusal) => group.refuse(&refusal),
             }
         }
     }
 
-    /// A head that bounds the search for a batch: the newest that this process saw, unless long ago.
-    async fn fresh_head(&self, seen: Option<(Offset, Instant)>) -> Result<Offset, Refusal> {
-        if let Some((head, at)) = seen
-            && at.elapsed() < SEEN_AGE
-        {
-            return Ok(head);
-        }
-        let at = Instant::now();
-        let heads = self.context.store.heads(&[self.topic]).await.map_err(|error| Refusal::Failed(Arc::new(error)))?;
-        let head = heads.first().ok_or(Refusal::TopicNotFound)?.bounds.head;
-        self.queue.lock().seen = Some((head, at));
-        Ok(head)
-    }
-
-    /// Appends a batch; while the outcome is unknown, sends the same batch again.
-    async fn append_surely(&self, batch: &AppendBatch) -> Result<Appended, Refusal> {
-        let started = Instant::now();
-        let mut pause = RETRY_PAUSE;
-        let mut uncertain = false;
-        loop {
-            let error = match self.context.store.append(self.topic, batch).await {
-                Ok(appended) => {
-                    counter!(metric::APPENDS).increment(1);
-                    histogram!(metric::APPEND_SECONDS).record(started.elapsed());
-                    return Ok(appended);
-                }
-                Err(AppendError::TopicNotFound) => return Err(Refusal::TopicNotFound),
-                Err(AppendError::TopicSealed) => return Err(Refusal::TopicSealed),
-                Err(AppendError::HeadMoved { head }) => return Err(Refusal::HeadMoved { head }),
-                Err(AppendError::Store(error)) => error,
-            };
-            if !error.is_retryable() {
-                // It says nothing about an earlier attempt, which may have been recorded.
-                let refusal = if uncertain { Refusal::OutcomeUnknown } else { Refusal::Failed };
-                return Err(refusal(Arc::new(error)));
-            }
-            uncertain = true;
-            if started.elapsed() + pause > RETRY_FOR {
-                return Err(Refusal::OutcomeUnknown(Arc::new(error)));
-            }
-            warn!(topic = %self.topic, %error, retry_ms = pause.as_millis(), "an append's outcome is unknown; sending the batch again");
-            sleep(pause).await;
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+    /// Refuses everything that waits: the store has been away for longer than callers should wait.
+    fn refuse_waiting(&self, refusal: &Refusal) {
+        let waiting: Vec<_> = self.queue.lock().waiting.drain(..).collect();
+        if !waiting.is_empty() {
+            warn!(topic = %self.topic, requests = waiting.len(), "the store is away; refusing what waits for it");
+            Group::new(waiting).refuse(refusal);
         }
     }
 
@@ -257,7 +227,8 @@ impl Appender {
         let Some(segment) = segment.map(Arc::new) else { return };
         counter!(metric::PUBLISHED_EVENTS).increment(segment.events().len() as u64);
         counter!(metric::PUBLISHED_BYTES).increment(segment.bytes() as u64);
-        self.queue.lock().seen = Some((segment.last(), Instant::now()));
+        let incarnation = self.seen().map(|seen| seen.head.incarnation).unwrap_or_default();
+        self.see(Seen { head: SeenHead { head: segment.last(), incarnation }, at: Instant::now() });
         self.log.appended(segment, sent);
         self.context.notifier.announce(self.topic);
     }

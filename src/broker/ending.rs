@@ -9,7 +9,7 @@ use super::{
     subscribe::SubscribeError,
     subscription::{Phase, Reader, Subscription},
 };
-use crate::domain::Timestamp;
+use crate::domain::{Offset, Timestamp};
 
 /// A stream asks so often whether its credential still stands.
 pub(super) const CREDENTIAL_CHECK: Duration = Duration::from_secs(5);
@@ -39,6 +39,16 @@ impl Subscription {
             }
         }
         (now >= self.ends_at).then_some((ClosingReason::MaxAge, SubscribeError::Rotated(ClosingReason::MaxAge)))
+    }
+
+    /// The error to end with if the log lost its tail since the stream began.
+    pub(super) fn lost_tail(&self) -> Option<SubscribeError> {
+        let losses = self.handle.log.losses();
+        (losses.count != self.losses).then(|| self.shortened(losses.head))
+    }
+
+    pub(super) fn shortened(&self, head: Offset) -> SubscribeError {
+        SubscribeError::LogShortened { topic: self.handle.topic.settings.name.clone(), after: self.position, head }
     }
 
     /// How long the store may be asked without the stream falling silent.

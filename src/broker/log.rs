@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::ring::{Ring, RingBudget};
 use crate::{
-    domain::{Offset, ReadCap, Segment, TopicId, limits},
+    domain::{Incarnation, Offset, ReadCap, Segment, TopicId, limits},
     notify::Hub,
     shutdown::Shutdown,
-    store::{SharedStore, StoreError},
+    store::{LogRead, SharedStore, StoreError},
     telemetry::metric,
 };
 
@@ -59,20 +59,32 @@ pub(super) struct LogContext {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct TopicLog {
-    topic: TopicId,
-    context: Arc<LogContext>,
-    state: Mutex<State>,
+    pub(super) topic: TopicId,
+    pub(super) context: Arc<LogContext>,
+    pub(super) state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct State {
-    ring: Ring,
+pub(super) struct State {
+    pub(super) ring: Ring,
     /// The tail of the ring was the head of the log at this reading of the clock.
     looked: u64,
     /// And nothing announced up to this wake-up lies beyond it.
     explained: u64,
+    /// What is in memory was found in the log of this incarnation of the store's server.
+    pub(super) verified: Incarnation,
+    /// Times that the log was found to have lost its tail, and where it ended then.
+    pub(super) losses: Losses,
     /// Reads under way, by the offset that they go after.
     reads: HashMap<Offset, watch::Receiver<Option<Answer>>>,
+}
+
+/// How often a log was found to have lost its tail.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Losses {
+    pub(super) count: u64,
+    /// Its head at the last time.
+    pub(super) head: Offset,
 }
 
 /// A segment of which a stream has sent a part.
@@ -96,7 +108,9 @@ const CAP: ReadCap = ReadCap { events: limits::SEGMENT_EVENTS, bytes: limits::SE
 impl TopicLog {
     pub(super) fn new(topic: TopicId, context: Arc<LogContext>) -> Arc<Self> {
         let ring = Ring::new(context.budget.clone());
-        let state = State { ring, looked: 0, explained: 0, reads: HashMap::new() };
+        let verified = *context.store.incarnation().borrow();
+        let losses = Losses::default();
+        let state = State { ring, looked: 0, explained: 0, verified, losses, reads: HashMap::new() };
         Arc::new(Self { topic, context, state: Mutex::new(state) })
     }
 
@@ -166,13 +180,6 @@ impl TopicLog {
         self.state.lock().ring.tail()
     }
 
-    /// Forgets what is in memory.
-    pub(super) fn forget(&self) {
-        let mut state = self.state.lock();
-        state.ring.clear();
-        (state.looked, state.explained) = (0, 0);
-    }
-
     fn begin_read(self: &Arc<Self>, state: &mut State, after: Offset) -> watch::Receiver<Option<Answer>> {
         let (sender, receiver) = watch::channel(None);
         state.reads.insert(after, receiver.clone());
@@ -188,20 +195,26 @@ impl TopicLog {
         let _permit = self.context.reads.acquire().await;
         let asked = self.context.hub.clock();
         counter!(metric::LOG_READS).increment(1);
-        let result = match self.context.store.read(self.topic, after, CAP).await {
+        let result = match self.read_verified(after).await {
             Ok(read) => self.take_in(after, asked, read).await,
             Err(error) => Err(error),
         };
         Answer { asked, result: result.map_err(Arc::new) }
     }
 
+    /// Reads from a server whose log has what is in memory.
+    async fn read_verified(&self, after: Offset) -> Result<Option<LogRead>, StoreError> {
+        loop {
+            let incarnation = self.verify().await?;
+            let read = self.context.store.read(self.topic, after, CAP).await?;
+            if *self.context.store.incarnation().borrow() == incarnation {
+                return Ok(read);
+            }
+        }
+    }
+
     /// Makes an answer of what was read, and keeps it if it joins the ring.
-    async fn take_in(
-        &self,
-        after: Offset,
-        asked: u64,
-        read: Option<crate::store::LogRead>,
-    ) -> Result<Found, StoreError> {
+    async fn take_in(&self, after: Offset, asked: u64, read: Option<LogRead>) -> Result<Found, StoreError> {
         let Some(read) = read else { return Ok(Found::Deleted) };
         let Some(segment) = read.segment else { return self.nothing(after, asked, read.trimmed_to).await };
         if segment.first() > after.next() {
@@ -237,7 +250,7 @@ impl TopicLog {
             let heads = self.context.store.heads(&[self.topic]).await?;
             let Some(head) = heads.first().map(|head| head.bounds.head) else { return Ok(Found::Deleted) };
             if tail.is_some_and(|tail| head < tail) {
-                self.forget();
+                self.lost_tail(head);
             }
             if head < after {
                 return Ok(Found::Shortened { head });
@@ -254,6 +267,12 @@ impl TopicLog {
 }
 
 impl State {
+    /// Forgets what is in memory.
+    pub(super) fn forget(&mut self) {
+        self.ring.clear();
+        (self.looked, self.explained) = (0, 0);
+    }
+
     /// What memory knows about what is after `after`; `None` if the store must be asked.
     fn answer(&self, after: Offset, mark: Mark) -> Option<Found> {
         if let Some(segment) = self.ring.get(after) {

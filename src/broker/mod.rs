@@ -15,8 +15,10 @@ mod poller;
 mod producers;
 mod publish;
 mod ring;
+mod shortened;
 mod subscribe;
 mod subscription;
+mod surely;
 mod take;
 mod topic_cache;
 mod topics;
@@ -29,7 +31,7 @@ use tokio::{sync::Semaphore, task::JoinError};
 use crate::{
     auth::Auth,
     domain::{Principal, ServerId},
-    notify::{Hub, SharedNotifier},
+    notify::{Control, Hub, SharedNotifier},
     shutdown::Shutdown,
     store::{SharedStore, StoreError},
 };
@@ -127,14 +129,13 @@ impl Broker {
         broker.shutdown().spawn(broker.holds().clone().run());
         broker.shutdown().spawn(broker.clone().poll());
         broker.shutdown().spawn(broker.clone().obey());
+        broker.shutdown().spawn(broker.clone().follow_store());
         broker
     }
 
     /// Does what control messages ask: forgets what they say has changed.
     async fn obey(self) {
         use tokio::sync::broadcast::error::RecvError;
-
-        use crate::notify::Control;
 
         let mut controls = self.hub().controls();
         loop {
@@ -152,6 +153,22 @@ impl Broker {
                 }
                 Err(RecvError::Closed) => return,
             }
+        }
+    }
+
+    /// Has everyone look anew whenever the store's server was started again or replaced.
+    async fn follow_store(self) {
+        let mut incarnation = self.store().incarnation();
+        loop {
+            tokio::select! {
+                () = self.shutdown().stopping() => return,
+                changed = incarnation.changed() => if changed.is_err() {
+                    // It lives in this process and never changes.
+                    return;
+                },
+            }
+            self.hub().wake_all();
+            self.hub().control(Control::Everything);
         }
     }
 

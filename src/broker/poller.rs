@@ -71,10 +71,15 @@ impl Broker {
                 (Some(_), None) => {}
                 (Some(head), Some(tail)) if head == tail => {}
                 (Some(head), Some(tail)) if head > tail => drop(self.hub().wake(topic, 0)),
-                // Deleted, or shorter than it was: readers find out when they look.
-                (Some(_) | None, _) => {
+                (Some(head), Some(_)) => {
                     if let Some(log) = self.topics().log(topic) {
-                        log.forget();
+                        log.lost_tail(head);
+                    }
+                }
+                // Deleted: readers find out when they look.
+                (None, _) => {
+                    if let Some(log) = self.topics().log(topic) {
+                        log.state.lock().forget();
                     }
                     self.hub().wake(topic, 0);
                 }

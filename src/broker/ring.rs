@@ -11,7 +11,7 @@ use std::{
 use metrics::counter;
 
 use crate::{
-    domain::{Offset, Segment},
+    domain::{Event, Offset, Segment},
     telemetry::metric,
 };
 
@@ -52,6 +52,11 @@ impl Ring {
     /// The newest offset that readers of this process know of; `None` before the first look.
     pub(super) fn tail(&self) -> Option<Offset> {
         self.tail
+    }
+
+    /// The newest event in the run.
+    pub(super) fn newest(&self) -> Option<&Event> {
+        self.run.back().and_then(|segment| segment.events().last())
     }
 
     /// The segment with the event after `after`, if it is in the run.

@@ -149,13 +149,16 @@ pub enum SubscribeError {
         head: Offset,
     },
     /// The log lost its tail: what was recorded is not there any more.
-    #[error("topic {topic} ends at offset {head}, before {after}, which was recorded: the log lost its tail")]
+    #[error(
+        "topic {topic} lost its tail: it ended at offset {head}, and what follows is not what was there; the stream \
+         was at {after}"
+    )]
     LogShortened {
         /// The topic.
         topic: TopicName,
         /// The position.
         after: Offset,
-        /// The newest offset.
+        /// The newest offset when that was found.
         head: Offset,
     },
     /// The server stops.

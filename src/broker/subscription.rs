@@ -35,12 +35,14 @@ pub struct Subscription {
     pub(super) principal: Arc<Principal>,
     pub(super) request: Subscribe,
     pub(super) reader: Reader,
-    handle: TopicHandle,
+    pub(super) handle: TopicHandle,
     registration: Registration,
+    /// How often the log had lost its tail when it began.
+    pub(super) losses: u64,
     /// The hub's clock when it began: what was acknowledged before must be seen.
     began: u64,
     pub(super) phase: Phase,
-    position: Offset,
+    pub(super) position: Offset,
     /// The last position that the client was told.
     told: Offset,
     bounds: Bounds,
@@ -117,6 +119,7 @@ impl Subscription {
             ends_at: now + broker.stream_age(),
             credential_at: now + CREDENTIAL_CHECK,
             bounds: handle.topic.bounds,
+            losses: handle.log.losses().count,
             phase: Phase::Starting,
             position: Offset::ZERO,
             told: Offset::ZERO,
@@ -198,6 +201,9 @@ impl Subscription {
                 Phase::Ended => return None,
                 Phase::Closing(error) => return Some(Err(error.clone())),
                 Phase::Running | Phase::Waiting => {
+                    if let Some(error) = self.lost_tail() {
+                        return Some(Err(error));
+                    }
                     if let Some((reason, error)) = self.closing().await {
                         return Some(Ok(self.close(reason, error)));
                     }
@@ -282,6 +288,10 @@ impl Subscription {
         match found {
             Ok(Found::Events { segment, behind }) => {
                 self.caught_up &= !behind;
+                // It may be what took the place of events that this stream has sent.
+                if let Some(error) = self.lost_tail() {
+                    return Some(Err(error));
+                }
                 // The hold may have run out during the read, if this process was stopped meanwhile.
                 if !self.reader.hold().is_none_or(Hold::stands) {
                     return self.wait(false).await;
@@ -300,10 +310,7 @@ impl Subscription {
                 self.broker.forget_topic(&topic);
                 Some(Ok(self.close(ClosingReason::Deleted, SubscribeError::TopicNotFound { topic })))
             }
-            Ok(Found::Shortened { head }) => {
-                let topic = self.handle.topic.settings.name.clone();
-                Some(Err(SubscribeError::LogShortened { topic, after: self.position, head }))
-            }
+            Ok(Found::Shortened { head }) => Some(Err(self.shortened(head))),
             Err(error) if error.is_retryable() => {
                 warn!(topic = %self.handle.topic.settings.name, %error, "a stream cannot read; it tries again");
                 let _ = timeout_at(Instant::now() + STORE_PAUSE, self.broker.shutdown().draining()).await;

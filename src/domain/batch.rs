@@ -15,6 +15,23 @@ impl BatchId {
     }
 }
 
+/// Which incarnation of the store's server something was read from.
+///
+/// It is raised whenever the server may not be the one that it was: it was started again, another one
+/// took its place, or it became a replica. What was known before must then be looked at anew, since a
+/// server that took over may lack the newest events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Incarnation(pub u64);
+
+/// A head, and which incarnation of the store's server said so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeenHead {
+    /// The head.
+    pub head: Offset,
+    /// Where it was read.
+    pub incarnation: Incarnation,
+}
+
 /// An event ready to be appended.
 #[derive(Debug, Clone)]
 pub struct PendingEvent {
@@ -32,7 +49,7 @@ pub struct AppendBatch {
     /// Names the attempt.
     pub id: BatchId,
     /// The head that the caller last saw, before it made the id: the batch is nowhere before it.
-    pub seen: Offset,
+    pub seen: SeenHead,
     /// Refuse with [`HeadMoved`](crate::store::AppendError::HeadMoved) unless the head is this one.
     pub expected_head: Option<Offset>,
     /// The events; at least one.

@@ -17,7 +17,7 @@ mod principal;
 mod time;
 mod topic;
 
-pub use batch::{AppendBatch, BatchId, KnownId, PendingEvent, ReadCap, Segment};
+pub use batch::{AppendBatch, BatchId, Incarnation, KnownId, PendingEvent, ReadCap, SeenHead, Segment};
 pub use consumer::{
     Connection, Consumer, ConsumerId, ConsumerName, Epoch, Mode, NewConsumer, QueuePolicy, ServerId, StartFrom,
     SubscriptionId,

@@ -31,13 +31,16 @@ pub(crate) struct Problem {
     metadata: HashMap<String, String>,
     details: ErrorDetails,
     no_retry: bool,
+    /// What was asked for may have happened nevertheless.
+    uncertain: bool,
 }
 
 impl Problem {
     /// A refusal; the message says what is wrong and what to do.
     pub(crate) fn new(reason: Reason, message: impl ToString) -> Self {
         let message = message.to_string();
-        Self { reason, message, metadata: HashMap::new(), details: ErrorDetails::new(), no_retry: false }
+        let (metadata, details) = (HashMap::new(), ErrorDetails::new());
+        Self { reason, message, metadata, details, no_retry: false, uncertain: false }
     }
 
     /// Fields that are not acceptable.
@@ -57,7 +60,7 @@ impl Problem {
     /// The same refusal of a call that changes something: if the store was lost on the way, the change
     /// may or may not have happened.
     pub(crate) fn of_change(self) -> Self {
-        match self.reason == Reason::StorageUnavailable {
+        match self.uncertain {
             true => Self::new(
                 Reason::OutcomeUnknown,
                 "the store was lost during the call, which may or may not have happened; look before repeating it",
@@ -98,7 +101,7 @@ impl Problem {
 
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
-        let Problem { reason, message, metadata, mut details, no_retry } = problem;
+        let Problem { reason, message, metadata, mut details, no_retry, uncertain: _ } = problem;
         let name = reason.as_str();
         details.set_error_info(name, DOMAIN, metadata);
         let mut trailers = MetadataMap::new();
@@ -131,9 +134,10 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::NotNow(_) => {
                 tracing::warn!(error = %chain(error), "a call failed for want of the store");
-                Self::new(Reason::StorageUnavailable, "the store cannot be reached; try again").retry(STORE_RETRY)
+                let problem = Self::new(Reason::StorageUnavailable, "the store cannot be reached; try again");
+                Self { uncertain: error.is_uncertain(), ..problem.retry(STORE_RETRY) }
             }
             StoreError::Full(_) => {
                 tracing::error!(error = %chain(error), "the store is full");

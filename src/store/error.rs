@@ -3,9 +3,12 @@
 /// The store could not do what was asked, for no fault of the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store cannot be reached, or not now; the operation may or may not have happened.
-    #[error("the store is unavailable")]
+    /// The store was lost on the way; the operation may or may not have happened.
+    #[error("the store was lost on the way")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store cannot be reached, or cannot do it now, and nothing happened.
+    #[error("the store is not available now")]
+    NotNow(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store is out of space; nothing happened.
     #[error("the store is full")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -21,8 +24,16 @@ impl StoreError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) => true,
+            Self::Unavailable(_) | Self::NotNow(_) => true,
             Self::Full(_) | Self::Refused(_) | Self::Corrupt(_) => false,
+        }
+    }
+
+    /// Whether the call may have happened nevertheless.
+    pub fn is_uncertain(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::NotNow(_) | Self::Full(_) | Self::Refused(_) | Self::Corrupt(_) => false,
         }
     }
 }

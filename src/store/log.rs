@@ -15,9 +15,10 @@ pub trait LogStore {
     /// offsets and the order in which they become visible. Offsets have no gaps and are never reused,
     /// not even when everything was trimmed. Recorded time never decreases along a topic.
     ///
-    /// What is looked at, in this order:
+    /// If the store's server is of another incarnation than `batch.seen` was read from, nothing is sent:
+    /// [`AppendError::ServerChanged`]. Otherwise this is looked at, in this order:
     /// 1. the topic: [`AppendError::TopicNotFound`] if it does not exist (any more);
-    /// 2. the batch's id: if a batch with it was appended after `batch.seen`, that one's place is
+    /// 2. the batch's id: if a batch with it was appended after `batch.seen.head`, that one's place is
     ///    returned and nothing is stored. So a call whose outcome is unknown is repeated unchanged, also
     ///    while the first one may still be on its way;
     /// 3. its identities: if any of their keys is in the topic, [`Appended::Known`] lists all that are,
@@ -79,6 +80,9 @@ pub enum AppendError {
         /// What it is.
         head: Offset,
     },
+    /// The store's server is not the one that the head was read from; nothing happened.
+    #[error("the store's server changed")]
+    ServerChanged,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -18,7 +18,10 @@ mod topics;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use uuid::Uuid;
+
+use crate::domain::Incarnation;
 
 pub use consumers::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError};
 pub use error::{OpenError, StoreError};
@@ -39,6 +42,10 @@ pub trait Store:
 
     /// Names this store for as long as it exists; all servers over it share the name.
     fn cluster_id(&self) -> Uuid;
+
+    /// Which incarnation of the store's server is served by now; raised before anything is read from or
+    /// written to the next one. Always the first one if the store lives in this process.
+    fn incarnation(&self) -> watch::Receiver<Incarnation>;
 
     /// Asks the store for a sign of life, as cheaply as it can be asked.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -22,7 +22,7 @@ pub(super) async fn append(
     let statement = sqlx::query(include_str!("sql/append.sql"))
         .bind(topic.0)
         .bind(id.0)
-        .bind(seen.get())
+        .bind(seen.head.get())
         .bind(expected_head.map(|head| head.get()))
         .bind(i32::try_from(bytes).unwrap_or(i32::MAX))
         .bind(column(|body| &body.id))
@@ -35,7 +35,10 @@ pub(super) async fn append(
         .bind(identities.keys)
         .bind(identities.hashes)
         .bind(identities.places);
-    outcome(&store.appends.one("append", statement).await?)
+    match store.appends.one_if("append", seen.incarnation, statement).await? {
+        Some(row) => outcome(&row),
+        None => Err(AppendError::ServerChanged),
+    }
 }
 
 /// A column of which many batches have nothing.

@@ -45,7 +45,7 @@ impl ConsumerStore for PostgresStore {
                 return Err(RegisterConsumerError::TopicNotFound);
             }
         }
-        Err(StoreError::Unavailable("others register and delete the consumer all the time".into()).into())
+        Err(StoreError::NotNow("others register and delete the consumer all the time".into()).into())
     }
 
     async fn find_consumer(&self, name: &ConsumerName) -> Result<Option<Consumer>, StoreError> {

@@ -12,16 +12,14 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
             let said = Said::of(&**database);
             match meaning(&said.code) {
                 Meaning::Unavailable => StoreError::Unavailable(Box::new(said)),
+                Meaning::NotNow => StoreError::NotNow(Box::new(said)),
                 Meaning::Full => StoreError::Full(Box::new(said)),
                 Meaning::Refused => StoreError::Refused(Box::new(said)),
             }
         }
-        Error::Io(_)
-        | Error::Tls(_)
-        | Error::Protocol(_)
-        | Error::PoolTimedOut
-        | Error::PoolClosed
-        | Error::WorkerCrashed => StoreError::Unavailable(Box::new(error)),
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
+            StoreError::Unavailable(Box::new(error))
+        }
         Error::RowNotFound
         | Error::TypeNotFound { .. }
         | Error::ColumnIndexOutOfBounds { .. }
@@ -33,9 +31,17 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Whether a connection that gave this error must not be used again, though the driver would: a
-/// server that was demoted keeps its connections, and would refuse every later change too.
-pub(super) fn must_close(error: &sqlx::Error) -> bool {
+/// The store error of a statement that was not sent, for want of a connection: whatever the reason, an
+/// operator may put it right.
+pub(super) fn not_sent(error: sqlx::Error) -> StoreError {
+    match error.as_database_error().map(Said::of) {
+        Some(said) => StoreError::NotNow(Box::new(said)),
+        None => StoreError::NotNow(Box::new(error)),
+    }
+}
+
+/// Whether the database is read-only: a replica, or demoted.
+pub(super) fn read_only(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == READ_ONLY)
 }
 
@@ -47,8 +53,10 @@ pub(super) fn corrupt(what: impl Into<String>) -> StoreError {
 /// What the database said, as far as callers act on it.
 #[derive(Debug, PartialEq, Eq)]
 enum Meaning {
-    /// The same may succeed later.
+    /// The connection was ended, perhaps after the statement was carried out; the same may succeed later.
     Unavailable,
+    /// It was rolled back; the same may succeed later.
+    NotNow,
     /// Out of space.
     Full,
     /// It will not succeed.
@@ -74,11 +82,14 @@ impl Said {
 /// `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";
 
-/// Codes after which the same statement may succeed: the connection was ended or refused, a lock or
-/// the statement took too long, a deadlock was broken, or another resource than the disk ran out.
-const UNAVAILABLE: [&str; 16] = [
-    "25006", // read only: a replica, or demoted
-    "25P03", // idle in transaction for too long
+/// Codes with which the connection ends: the administrator ended it, another process crashed, or the
+/// system failed. A commit may have come first.
+const UNAVAILABLE: [&str; 3] = ["57P01", "57P02", "58000"];
+
+/// Codes after which the same statement may succeed, and that roll it back: a lock or the statement took
+/// too long, a deadlock was broken, or another resource than the disk ran out.
+const NOT_NOW: [&str; 13] = [
+    READ_ONLY, "25P03", // idle in transaction for too long
     "40001", // serialization failure
     "40P01", // deadlock
     "53000", // out of some resource
@@ -88,16 +99,15 @@ const UNAVAILABLE: [&str; 16] = [
     "55006", // in use
     "55P03", // a lock was not available in time
     "57014", // cancelled, also for taking too long
-    "57P01", // the administrator ended the connection
-    "57P02", // another process crashed
     "57P03", // starting, or shutting down
     "57P05", // idle for too long
-    "58000", // system error
 ];
 
 fn meaning(code: &str) -> Meaning {
     if code == "53100" {
         Meaning::Full
+    } else if NOT_NOW.contains(&code) {
+        Meaning::NotNow
     } else if code.starts_with("08") || UNAVAILABLE.contains(&code) {
         Meaning::Unavailable
     } else {
@@ -107,12 +117,15 @@ fn meaning(code: &str) -> Meaning {
 
 #[cfg(test)]
 mod tests {
-    use super::{Meaning, meaning, store_error};
+    use super::{Meaning, meaning, not_sent, store_error};
 
     #[test]
-    fn codes_say_whether_a_repeat_may_help() {
-        for code in ["08006", "57P01", "57P03", "55P03", "25006", "53300"] {
+    fn codes_say_whether_a_repeat_may_help_and_whether_something_may_have_happened() {
+        for code in ["08006", "57P01", "57P02"] {
             assert_eq!(meaning(code), Meaning::Unavailable, "{code}");
+        }
+        for code in ["57P03", "55P03", "25006", "53300", "57014"] {
+            assert_eq!(meaning(code), Meaning::NotNow, "{code}");
         }
         for code in ["23505", "42P01", "22021", "23001"] {
             assert_eq!(meaning(code), Meaning::Refused, "{code}");
@@ -121,8 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_without_connections_is_worth_a_repeat() {
-        assert!(store_error(sqlx::Error::PoolTimedOut).is_retryable());
+    fn what_was_not_sent_did_not_happen_and_is_worth_a_repeat() {
+        let error = not_sent(sqlx::Error::PoolTimedOut);
+        assert!(error.is_retryable() && !error.is_uncertain());
         assert!(!store_error(sqlx::Error::RowNotFound).is_retryable());
     }
 }

@@ -59,7 +59,7 @@ impl IdentityStore for PostgresStore {
                 return Err(RegisterProducerError::Exists(Box::new(producer)));
             }
         }
-        Err(StoreError::Unavailable("others register and delete the producer all the time".into()).into())
+        Err(StoreError::NotNow("others register and delete the producer all the time".into()).into())
     }
 
     async fn find_producer(&self, name: &ProducerName) -> Result<Option<Producer>, StoreError> {

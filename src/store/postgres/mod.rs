@@ -11,6 +11,7 @@ mod errors;
 mod holds;
 mod identities;
 mod identity_rows;
+mod incarnation;
 mod lane;
 mod log;
 mod meta;
@@ -26,11 +27,14 @@ mod trim;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use options::PostgresOptions;
 
 use super::{OpenError, Store, StoreError, statements::Statements};
+use crate::domain::Incarnation;
+use incarnation::ServerWatch;
 use lane::Lane;
 
 /// Events, consumers and identities in a Postgres database that any number of servers share.
@@ -43,6 +47,7 @@ pub struct PostgresStore {
     reads: Lane,
     /// Everything else; small, and never behind a large read.
     control: Lane,
+    server: Arc<ServerWatch>,
     statements: Arc<Statements>,
 }
 
@@ -63,10 +68,15 @@ impl Store for PostgresStore {
         self.cluster_id
     }
 
+    fn incarnation(&self) -> watch::Receiver<Incarnation> {
+        self.server.incarnation()
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         let row = self.control.one("ping", sqlx::query("select pg_is_in_recovery() as in_recovery")).await?;
         if rows::get(&row, "in_recovery")? {
-            return Err(StoreError::Unavailable("the database has become a replica".into()));
+            self.server.demoted();
+            return Err(StoreError::NotNow("the database has become a replica".into()));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
-use super::{PostgresOptions, PostgresStore, STATEMENTS, lane::Lane, migrate};
+use super::{PostgresOptions, PostgresStore, STATEMENTS, incarnation::ServerWatch, lane::Lane, migrate};
 use crate::store::{OpenError, statements::Statements};
 
 /// How long the first connection may take. A network that swallows packets would keep it for minutes.
@@ -35,12 +35,14 @@ pub(super) async fn open(options: &PostgresOptions) -> Result<PostgresStore, Ope
     drop(connection.close().await);
 
     let statements = Arc::new(Statements::new(STATEMENTS));
-    let lane = |size: u32| Lane::open(connect.clone(), size, statements.clone());
+    let server = Arc::new(ServerWatch::new(cluster_id));
+    let lane = |size: u32| Lane::open(connect.clone(), size, server.clone(), statements.clone());
     Ok(PostgresStore {
         cluster_id,
         appends: lane(options.append_connections),
         reads: lane(options.read_connections),
         control: lane(options.control_connections),
+        server: server.clone(),
         statements: statements.clone(),
     })
 }

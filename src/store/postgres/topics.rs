@@ -29,7 +29,7 @@ impl TopicStore for PostgresStore {
                 return Err(TopicError::Exists(Box::new(topic)));
             }
         }
-        Err(StoreError::Unavailable("others create and delete the topic all the time".into()).into())
+        Err(StoreError::NotNow("others create and delete the topic all the time".into()).into())
     }
 
     async fn find_topic(&self, name: &TopicName) -> Result<Option<Topic>, StoreError> {

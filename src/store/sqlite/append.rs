@@ -38,8 +38,8 @@ pub(super) async fn append(store: &SqliteStore, topic: TopicId, batch: &AppendBa
     let mut tx = store.begin().await?;
     let log = find_log(store, &mut tx, topic).await?.ok_or(AppendError::TopicNotFound)?;
     let head = log.bounds.head;
-    if head > batch.seen
-        && let Some(earlier) = find_batch(store, &mut tx, topic, batch.id, batch.seen).await?
+    if head > batch.seen.head
+        && let Some(earlier) = find_batch(store, &mut tx, topic, batch.id, batch.seen.head).await?
     {
         return Ok(earlier);
     }

@@ -10,15 +10,13 @@ pub(super) fn failed(error: Error) -> StoreError {
     match &error {
         Error::Database(refusal) => match primary_code(refusal.as_ref()) {
             ffi::SQLITE_FULL => StoreError::Full(error.into()),
-            ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED | ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => {
-                StoreError::Unavailable(error.into())
-            }
+            ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => StoreError::NotNow(error.into()),
+            ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => StoreError::Unavailable(error.into()),
             ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => StoreError::Corrupt(error.to_string()),
             _ => StoreError::Refused(error.into()),
         },
-        Error::Io(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => {
-            StoreError::Unavailable(error.into())
-        }
+        Error::PoolTimedOut | Error::PoolClosed => StoreError::NotNow(error.into()),
+        Error::Io(_) | Error::WorkerCrashed => StoreError::Unavailable(error.into()),
         Error::ColumnDecode { .. } | Error::Decode(_) => StoreError::Corrupt(error.to_string()),
         _ => StoreError::Refused(error.into()),
     }

@@ -33,10 +33,12 @@ use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteArguments, SqliteConnection},
 };
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::error::failed;
 use super::{Store, StoreError, statements::Statements};
+use crate::domain::Incarnation;
 
 /// Everything that EventFlow keeps, in one folder.
 #[derive(Debug)]
@@ -131,6 +133,10 @@ impl Store for SqliteStore {
 
     fn cluster_id(&self) -> Uuid {
         self.cluster_id
+    }
+
+    fn incarnation(&self) -> watch::Receiver<Incarnation> {
+        watch::channel(Incarnation::default()).1
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::SqliteStore;
 use crate::{
     domain::{
-        AppendBatch, Attributes, BatchId, EventBody, NewTopic, Offset, Payload, PendingEvent, ReadCap, TopicId,
-        TopicName,
+        AppendBatch, Attributes, BatchId, EventBody, NewTopic, Offset, Payload, PendingEvent, ReadCap, SeenHead,
+        TopicId, TopicName,
     },
     store::{AppendError, Appended, LogStore, OpenError, Store, StoreError, TopicStore},
 };
@@ -33,7 +33,7 @@ fn batch(text: &str) -> AppendBatch {
         producer: ByteString::new(),
     };
     let events = vec![PendingEvent { body, identity: None }];
-    AppendBatch { id: BatchId::random(), seen: Offset::ZERO, expected_head: None, events }
+    AppendBatch { id: BatchId::random(), seen: SeenHead::default(), expected_head: None, events }
 }
 
 async fn topic(store: &SqliteStore) -> TopicId {
@@ -203,6 +203,6 @@ async fn a_closed_store_is_unavailable() {
     let topic = topic(&store).await;
     store.close().await;
     let refused = store.append(topic, &batch("late")).await;
-    assert!(matches!(refused, Err(AppendError::Store(StoreError::Unavailable(_)))), "{refused:?}");
-    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(refused, Err(AppendError::Store(StoreError::NotNow(_)))), "{refused:?}");
+    assert!(matches!(store.ping().await, Err(StoreError::NotNow(_))));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use eventflow::{
     domain::{
         AppendBatch, Attributes, BatchId, Bounds, Consumer, ConsumerName, ContentHash, Event, EventBody, Filter, IdKey,
-        Identity, Mode, NewConsumer, NewTopic, Offset, Payload, PendingEvent, QueuePolicy, ReadCap, ServerId,
+        Identity, Mode, NewConsumer, NewTopic, Offset, Payload, PendingEvent, QueuePolicy, ReadCap, SeenHead, ServerId,
         StartFrom, SubscriptionId, Timestamp, Topic, TopicId, TopicName,
     },
     store::{Appended, Claim, SharedStore},
@@ -91,9 +91,14 @@ pub(super) fn identity(id: &str) -> Identity {
     Identity { key: IdKey::of("/producers/shop", id), content: ContentHash(content) }
 }
 
+/// A head seen on the store's first incarnation.
+pub(super) fn seen(head: i64) -> SeenHead {
+    SeenHead { head: at(head), ..SeenHead::default() }
+}
+
 /// A new batch of events, whose caller has seen nothing of the topic.
 pub(super) fn batch(events: Vec<PendingEvent>) -> AppendBatch {
-    AppendBatch { id: BatchId::random(), seen: Offset::ZERO, expected_head: None, events }
+    AppendBatch { id: BatchId::random(), seen: SeenHead::default(), expected_head: None, events }
 }
 
 /// A new batch of `count` events.

@@ -7,14 +7,15 @@ use eventflow::{
 use tokio::task::JoinSet;
 
 use super::fixtures::{
-    ALL, NO_TOPIC, again, anonymous, append, at, batch, batch_of, bounds, identified, identity, read, texts, topic,
+    ALL, NO_TOPIC, again, anonymous, append, at, batch, batch_of, bounds, identified, identity, read, seen, texts,
+    topic,
 };
 
 /// "That one's place is returned and nothing is stored."
 pub(super) async fn a_repeated_batch_is_stored_once(store: SharedStore) {
     let topic = topic(&store).await.id;
     append(&store, topic, &batch_of(3)).await;
-    let batch = AppendBatch { seen: at(3), ..batch_of(5) };
+    let batch = AppendBatch { seen: seen(3), ..batch_of(5) };
     let place = append(&store, topic, &batch).await;
     for _ in 0..3 {
         assert_eq!(append(&store, topic, &again(&batch)).await, place);
@@ -23,12 +24,12 @@ pub(super) async fn a_repeated_batch_is_stored_once(store: SharedStore) {
     assert_eq!(read(&store, topic, 0, ALL).await.len(), 8);
 }
 
-/// "If a batch with it was appended after `batch.seen`", however far behind the head it is by now.
+/// "If a batch with it was appended after `batch.seen.head`", however far behind the head it is by now.
 pub(super) async fn a_repeated_batch_is_found_behind_others(store: SharedStore) {
     let topic = topic(&store).await.id;
     append(&store, topic, &batch_of(4)).await;
     // The caller has seen less than there is.
-    let batches: Vec<_> = (0..10).map(|_| AppendBatch { seen: at(2), ..batch_of(2) }).collect();
+    let batches: Vec<_> = (0..10).map(|_| AppendBatch { seen: seen(2), ..batch_of(2) }).collect();
     let mut places = Vec::new();
     for batch in &batches {
         places.push(append(&store, topic, batch).await);

@@ -5,7 +5,9 @@ use eventflow::{
     store::SharedStore,
 };
 
-use super::fixtures::{ALL, NO_TOPIC, append, at, batch, batch_of, bounds, identified, identity, offsets, read, topic};
+use super::fixtures::{
+    ALL, NO_TOPIC, append, at, batch, batch_of, bounds, identified, identity, offsets, read, seen, topic,
+};
 
 async fn trim(store: &SharedStore, topic: TopicId, up_to: i64) -> Bounds {
     let trimmed = store.trim(topic, at(up_to)).await.unwrap().unwrap();
@@ -84,7 +86,7 @@ pub(super) async fn trimmed_ids_may_be_published_anew(store: SharedStore) {
     let keys = ["a", "b", "c"].map(|id| identity(id).key);
     let found: Vec<_> = store.find_ids(topic, &keys).await.unwrap().iter().map(|id| id.offset).collect();
     assert_eq!(found, [at(3)]);
-    let head = AppendBatch { seen: at(3), ..batch(vec![identified("b"), identified("a")]) };
+    let head = AppendBatch { seen: seen(3), ..batch(vec![identified("b"), identified("a")]) };
     assert_eq!(append(&store, topic, &head).await.0, at(4));
     let mut found: Vec<_> = store.find_ids(topic, &keys).await.unwrap().iter().map(|id| id.offset.get()).collect();
     found.sort_unstable();
