@@ -1,5 +1,6 @@
 //! The composition root: settings become a running server, and a signal ends it.
 
+mod accept;
 mod http;
 mod record;
 mod start;
@@ -7,11 +8,9 @@ mod start;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tracing::{info, warn};
 
@@ -23,6 +22,8 @@ use crate::{
     grpc::{AuthenticateLayer, CallLayer, GrpcOptions, Health, routes},
     shutdown::Shutdown,
 };
+
+use accept::{Gate, Spoken};
 
 pub use record::{ServerRecord, read_record};
 pub use start::StartError;
@@ -39,6 +40,9 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Calls that a client may have reset before it is cut off: h2 keeps state for each.
 const RESET_STREAMS: usize = 1024;
+
+/// Connections for probes and metrics: a few programs ask, on a port that few can reach.
+const HTTP_CONNECTIONS: usize = 256;
 
 /// Runs a server until SIGTERM or SIGINT, and returns when it has drained.
 pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
@@ -63,7 +67,8 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
     shutdown.spawn(health.clone().watch(broker.clone()));
     let options = GrpcOptions { reflection: settings.reflection };
     let routes = routes(broker.clone(), parts.auth.clone(), health_service, options)?;
-    shutdown.spawn(http::serve(http_listener, prometheus, broker.clone()));
+    let http_gate = Gate::new(http_listener, Spoken::Http, HTTP_CONNECTIONS, shutdown.clone());
+    shutdown.spawn(http::serve(http_gate, prometheus, broker.clone()));
 
     record.write(&settings.data_dir)?;
     info!(
@@ -72,7 +77,8 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
     );
     start::print_next_steps(&settings, &record, &parts);
 
-    let end = serve(listener, routes, parts.auth.clone(), &shutdown);
+    let gate = Gate::new(listener, Spoken::Grpc, settings.max_connections, shutdown.clone());
+    let end = serve(gate, routes, parts.auth.clone(), &shutdown);
     tokio::pin!(end);
     tokio::select! {
         ended = &mut end => return ended,
@@ -101,17 +107,11 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
 }
 
 /// Serves until the drain, and then until every open call has ended.
-async fn serve(
-    listener: TcpListener,
-    routes: tonic::service::Routes,
-    auth: Auth,
-    shutdown: &Shutdown,
-) -> Result<(), StartError> {
+async fn serve(gate: Gate, routes: tonic::service::Routes, auth: Auth, shutdown: &Shutdown) -> Result<(), StartError> {
     let drain = shutdown.clone();
     Server::builder()
         .layer(CallLayer::new(shutdown.clone()))
         .layer(AuthenticateLayer::new(auth))
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW)
@@ -120,7 +120,7 @@ async fn serve(
         .http2_max_local_error_reset_streams(Some(RESET_STREAMS))
         .http2_max_header_list_size(limits::METADATA_BYTES)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { drain.draining().await })
+        .serve_with_incoming_shutdown(gate.stream(), async move { drain.draining().await })
         .await
         .map_err(|error| StartError::Serve(Box::new(error)))
 }
@@ -134,6 +134,8 @@ fn broker_options(settings: &ServeSettings, server_name: String) -> BrokerOption
         queue_timeout: settings.queue_timeout,
         stream_max_age: settings.stream_max_age,
         poll_interval: settings.poll_interval,
+        max_streams: settings.max_streams,
+        max_streams_per_principal: settings.max_streams_per_principal,
         server_name,
     }
 }

@@ -30,6 +30,14 @@ pub mod metric {
     pub const POLLS: &str = "eventflow_polls_total";
     /// Streams open now.
     pub const SUBSCRIPTIONS: &str = "eventflow_subscriptions";
+    /// Connections for gRPC that are open now.
+    pub const CONNECTIONS: &str = "eventflow_connections";
+    /// Connections that were refused for want of room.
+    pub const CONNECTIONS_REFUSED: &str = "eventflow_connections_refused_total";
+    /// Connections that were closed since they did not say in time what they want.
+    pub const GREETING_TIMEOUTS: &str = "eventflow_greeting_timeouts_total";
+    /// Streams that were refused for want of room.
+    pub const STREAMS_REFUSED: &str = "eventflow_streams_refused_total";
     /// Events sent on streams.
     pub const DELIVERED_EVENTS: &str = "eventflow_delivered_events_total";
     /// Offsets committed.

@@ -12,10 +12,12 @@ mod group;
 mod holds;
 mod log;
 mod poller;
+mod presence;
 mod producers;
 mod publish;
 mod ring;
 mod shortened;
+mod streams;
 mod subscribe;
 mod subscription;
 mod surely;
@@ -40,6 +42,7 @@ use appender::AppendContext;
 use holds::Holds;
 use log::LogContext;
 use ring::RingBudget;
+use streams::Streams;
 use topic_cache::TopicCache;
 
 pub use consumers::{CommitOffsetError, ConsumerView, ConsumersError};
@@ -68,6 +71,10 @@ pub struct BrokerOptions {
     pub stream_max_age: Duration,
     /// How often heads are looked up; `None`: 1 s with a healthy notifier, 100 ms without.
     pub poll_interval: Option<Duration>,
+    /// Streams that may be open at once.
+    pub max_streams: usize,
+    /// Streams that one principal may have open at once.
+    pub max_streams_per_principal: usize,
     /// The address of this server, in words for people.
     pub server_name: String,
 }
@@ -92,6 +99,7 @@ struct Inner {
     server: ServerId,
     topics: TopicCache,
     holds: Arc<Holds>,
+    streams: Arc<Streams>,
 }
 
 impl Broker {
@@ -124,10 +132,12 @@ impl Broker {
         });
         let holds = Holds::new(store.clone(), notifier.clone(), hub.clone(), shutdown.clone());
         let topics = TopicCache::new(logs, appends);
-        let inner = Inner { store, notifier, hub, auth, shutdown, options, server, topics, holds };
+        let streams = Streams::new(options.max_streams, options.max_streams_per_principal);
+        let inner = Inner { store, notifier, hub, auth, shutdown, options, server, topics, holds, streams };
         let broker = Self { inner: Arc::new(inner) };
         broker.shutdown().spawn(broker.holds().clone().run());
         broker.shutdown().spawn(broker.clone().poll());
+        broker.shutdown().spawn(broker.clone().be_present());
         broker.shutdown().spawn(broker.clone().obey());
         broker.shutdown().spawn(broker.clone().follow_store());
         broker
@@ -223,6 +233,10 @@ impl Broker {
 
     fn holds(&self) -> &Arc<Holds> {
         &self.inner.holds
+    }
+
+    fn streams(&self) -> &Arc<Streams> {
+        &self.inner.streams
     }
 
     fn server_id(&self) -> ServerId {

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytestring::ByteString;
-use metrics::gauge;
+use metrics::counter;
 use uuid::Uuid;
 
 use super::{
     Broker, ClosingReason,
+    streams::{NoRoom, StreamRoom},
     subscription::{Reader, Subscription},
     topic_cache::TopicHandle,
 };
@@ -161,6 +162,20 @@ pub enum SubscribeError {
         /// The newest offset when that was found.
         head: Offset,
     },
+    /// As many streams are open as this server has room for.
+    #[error("{limit} streams are open, as many as this server takes; close some, or use another server")]
+    TooManyStreams {
+        /// How many that is.
+        limit: usize,
+    },
+    /// The caller has as many streams open as anybody may have.
+    #[error("{principal} has {limit} streams open, as many as one principal may have; close some")]
+    TooManyOwnStreams {
+        /// The caller.
+        principal: ByteString,
+        /// How many that is.
+        limit: usize,
+    },
     /// The server stops.
     #[error("the server is draining; connect again")]
     Draining,
@@ -194,6 +209,7 @@ impl Broker {
         if self.shutdown().is_draining() {
             return Err(SubscribeError::Draining);
         }
+        let room = self.room_for_stream(&principal)?;
         let (reader, handle) = match &request.from {
             Source::Topic { name, .. } => {
                 let denied =
@@ -225,10 +241,22 @@ impl Broker {
         };
         check_log(&handle, request.log_id)?;
         let id = SubscriptionId(Uuid::now_v7());
-        let mut subscription = Subscription::new(self.clone(), id, principal, request, reader, handle);
+        let mut subscription = Subscription::new(self.clone(), id, principal, request, reader, handle, room);
         subscription.begin().await?;
-        gauge!(metric::SUBSCRIPTIONS).increment(1.0);
         Ok(subscription)
+    }
+
+    fn room_for_stream(&self, principal: &Principal) -> Result<StreamRoom, SubscribeError> {
+        let refused = |none| {
+            counter!(metric::STREAMS_REFUSED).increment(1);
+            match none {
+                NoRoom::Server(limit) => SubscribeError::TooManyStreams { limit },
+                NoRoom::Principal(limit) => {
+                    SubscribeError::TooManyOwnStreams { principal: principal.name.clone(), limit }
+                }
+            }
+        };
+        self.streams().open(&principal.name).map_err(refused)
     }
 
     async fn existing(&self, topic: &TopicName) -> Result<TopicHandle, SubscribeError> {

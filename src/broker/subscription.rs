@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, gauge};
+use metrics::counter;
 use tokio::{
     select,
     time::{Instant, sleep_until, timeout_at},
@@ -15,6 +15,7 @@ use super::{
     frame::{Run, RunCap},
     holds::Hold,
     log::{Found, Mark, Rest},
+    streams::StreamRoom,
     subscribe::{Source, StopAt, Subscribe, SubscribeError, check_kept},
     topic_cache::TopicHandle,
 };
@@ -54,7 +55,7 @@ pub struct Subscription {
     pub(super) heartbeat_at: Instant,
     pub(super) ends_at: Instant,
     pub(super) credential_at: Instant,
-    counted: bool,
+    _room: StreamRoom,
 }
 
 /// Who reads.
@@ -104,6 +105,7 @@ impl Subscription {
         request: Subscribe,
         reader: Reader,
         handle: TopicHandle,
+        room: StreamRoom,
     ) -> Self {
         let hub = broker.hub();
         let registration = hub.register(handle.topic.id);
@@ -126,7 +128,7 @@ impl Subscription {
             stop: None,
             rest: None,
             caught_up: false,
-            counted: false,
+            _room: room,
             broker,
             id,
             principal,
@@ -157,7 +159,6 @@ impl Subscription {
                 Err(error) => return Err(error),
             },
         }
-        self.counted = true;
         Ok(())
     }
 
@@ -374,14 +375,6 @@ impl Subscription {
         let head = self.handle.log.tail().unwrap_or(self.bounds.head).max(self.bounds.head).max(self.position);
         self.bounds.head = head;
         Position { offset: self.position, bounds: self.bounds }
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        if self.counted {
-            gauge!(metric::SUBSCRIPTIONS).decrement(1.0);
-        }
     }
 }
 

@@ -17,11 +17,13 @@ pub(super) async fn run(connection: &Connection, output: Output, command: Server
     let ServerCommand::Info = command;
     let request = connection.request(v1::GetServerInfoRequest {}).await?;
     let info = AuthServiceClient::new(connection.channel()).get_server_info(request).await?.into_inner();
-    let v1::GetServerInfoResponse { version, store, limits, features } = &info;
+    let v1::GetServerInfoResponse { version, store, limits, features, servers } = &info;
+    let servers: Vec<_> = servers.iter().map(|server| server.name.as_str()).collect();
     let mut fields = vec![
         ("server", connection.address().name()),
         ("version", version.clone()),
         ("store", store.clone()),
+        ("servers", servers.join(" ")),
         ("features", if features.is_empty() { "-".to_owned() } else { features.join(" ") }),
     ];
     let mut limits: Vec<_> = limits.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();

@@ -40,6 +40,18 @@ pub struct ServeSettings {
     #[arg(long, env = "EVENTFLOW_STREAM_MAX_AGE", default_value = "60m", value_parser = duration, value_name = "TIME")]
     pub stream_max_age: Duration,
 
+    /// Connections that are taken at once.
+    #[arg(long, env = "EVENTFLOW_MAX_CONNECTIONS", default_value_t = 10_000, value_name = "COUNT")]
+    pub max_connections: usize,
+
+    /// Streams of events that are open at once.
+    #[arg(long, env = "EVENTFLOW_MAX_STREAMS", default_value_t = 50_000, value_name = "COUNT")]
+    pub max_streams: usize,
+
+    /// Streams of events that one user, producer or consumer has open at once.
+    #[arg(long, env = "EVENTFLOW_MAX_STREAMS_PER_PRINCIPAL", default_value_t = 20_000, value_name = "COUNT")]
+    pub max_streams_per_principal: usize,
+
     /// How long a stop may take: streams are told at once, and calls under way finish.
     #[arg(long, env = "EVENTFLOW_DRAIN_TIMEOUT", default_value = "25s", value_parser = duration, value_name = "TIME")]
     pub drain_timeout: Duration,
@@ -166,6 +178,9 @@ impl ServeSettings {
             ("--ring-bytes-total", self.ring_bytes_total == 0),
             ("--queue-bytes", self.queue_bytes == 0),
             ("--queue-bytes-total", self.queue_bytes_total == 0),
+            ("--max-connections", self.max_connections == 0),
+            ("--max-streams", self.max_streams == 0),
+            ("--max-streams-per-principal", self.max_streams_per_principal == 0),
             ("--stream-max-age", self.stream_max_age.is_zero()),
             ("--drain-timeout", self.drain_timeout.is_zero()),
             ("--token-ttl", self.token_ttl.is_zero()),

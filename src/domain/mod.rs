@@ -14,6 +14,7 @@ mod name;
 mod offset;
 mod permission;
 mod principal;
+mod server;
 mod time;
 mod topic;
 
@@ -30,5 +31,6 @@ pub use name::{NAME_RULE, check_name};
 pub use offset::{Bounds, Offset};
 pub use permission::{Access, Permission};
 pub use principal::{Caller, CredentialRef, Principal, ProducerName, Role, Username};
+pub use server::RunningServer;
 pub use time::Timestamp;
 pub use topic::{LogId, NewTopic, Topic, TopicChange, TopicId, TopicName, TopicPattern};

@@ -94,11 +94,13 @@ impl AuthService for AuthRpcs {
         request: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
         let v1::GetServerInfoRequest {} = request.into_inner();
+        let servers = self.broker.servers().await.map_err(Problem::from)?;
         Ok(Response::new(v1::GetServerInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store: self.broker.store().kind().to_owned(),
             limits: server_limits(),
             features: ["idempotent_publish", "ordered_consumers", "subscribe"].map(str::to_owned).to_vec(),
+            servers: servers.into_iter().map(convert::running_server).collect(),
         }))
     }
 

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use http_body::Frame;
+use metrics::counter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, info, info_span};
@@ -20,9 +22,12 @@ use uuid::Uuid;
 use super::{
     reason::Reason,
     repair::repair,
-    status::{Problem, draining},
+    status::{Problem, draining, too_many_streams},
 };
-use crate::{domain::limits, shutdown::Shutdown};
+use crate::{domain::limits, shutdown::Shutdown, telemetry::metric};
+
+/// Streams of health checks and reflection that are open at once; anybody may open them.
+const OPEN_STREAMS: usize = 1000;
 
 const REQUEST_ID: &str = "x-request-id";
 const CORRELATION_ID: &str = "x-correlation-id";
@@ -140,11 +145,12 @@ fn not_grpc(request: &Request<Body>) -> Option<Status> {
 #[derive(Debug, Clone)]
 pub(crate) struct CallLayer {
     shutdown: Shutdown,
+    open_streams: Arc<Semaphore>,
 }
 
 impl CallLayer {
     pub(crate) fn new(shutdown: Shutdown) -> Self {
-        Self { shutdown }
+        Self { shutdown, open_streams: Arc::new(Semaphore::new(OPEN_STREAMS)) }
     }
 }
 
@@ -152,7 +158,7 @@ impl<S> Layer<S> for CallLayer {
     type Service = CallService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CallService { inner, shutdown: self.shutdown.clone() }
+        CallService { inner, shutdown: self.shutdown.clone(), open_streams: self.open_streams.clone() }
     }
 }
 
@@ -161,6 +167,22 @@ impl<S> Layer<S> for CallLayer {
 pub(crate) struct CallService<S> {
     inner: S,
     shutdown: Shutdown,
+    open_streams: Arc<Semaphore>,
+}
+
+impl<S> CallService<S> {
+    /// Room for a stream that anybody may open without a credential; `None` if it is another call.
+    fn foreign(&self, method: &str) -> Result<Option<Foreign>, Status> {
+        if !is_foreign_stream(method) {
+            return Ok(None);
+        }
+        let Ok(room) = self.open_streams.clone().try_acquire_owned() else {
+            counter!(metric::STREAMS_REFUSED).increment(1);
+            let message = format!("{OPEN_STREAMS} streams of health checks and reflection are open; use fewer");
+            return Err(too_many_streams(message, "server").into());
+        };
+        Ok(Some(Foreign { drain: Some(drain_of(self.shutdown.clone())), _room: room }))
+    }
 }
 
 impl<S> Service<Request<Body>> for CallService<S>
@@ -185,6 +207,10 @@ where
         };
         let refusal = refusal.or_else(|| not_grpc(&request));
         let method = request.uri().path().to_owned();
+        let (foreign, refusal) = match (refusal, self.foreign(&method)) {
+            (None, Ok(foreign)) => (foreign, None),
+            (Some(refusal), _) | (None, Err(refusal)) => (None, Some(refusal)),
+        };
         let span = info_span!("call", %method, request_id = %call.inner.request_id);
         let end = End { call: call.clone(), method, started: Instant::now(), span: span.clone(), code: None };
         if let Some(status) = refusal {
@@ -194,17 +220,16 @@ where
         // The clone is ready as the original was; the original is replaced by one that need not be.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let drain = is_foreign_stream(&end.method).then(|| drain_of(self.shutdown.clone()));
         let work = async move {
             let response = inner.call(request).await?;
-            Ok(finish(response, end, drain))
+            Ok(finish(response, end, foreign))
         };
         Box::pin(work.instrument(span))
     }
 }
 
 /// Completes a response: an error at once gets its details; a body is watched to its end.
-fn finish(response: Response<Body>, mut end: End, drain: Option<Drain>) -> Response<Body> {
+fn finish(response: Response<Body>, mut end: End, foreign: Option<Foreign>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     if let Some(status) = Status::from_header_map(&parts.headers) {
         let status = if status.code() == Code::Ok { status } else { repair(status, &end.call.inner.request_id) };
@@ -216,15 +241,20 @@ fn finish(response: Response<Body>, mut end: End, drain: Option<Drain>) -> Respo
     if let Ok(id) = HeaderValue::from_str(&end.call.inner.request_id) {
         parts.headers.insert(REQUEST_ID, id);
     }
-    Response::from_parts(parts, Body::new(WatchedBody { body, end, drain }))
+    Response::from_parts(parts, Body::new(WatchedBody { body, end, foreign }))
 }
 
 /// A body that notes how the call ends.
 struct WatchedBody {
     body: Body,
     end: End,
-    /// Set for a stream that nobody else ends when the server drains.
+    foreign: Option<Foreign>,
+}
+
+/// A stream of gRPC's own services, which nobody else counts, nor ends when the server drains.
+struct Foreign {
     drain: Option<Drain>,
+    _room: OwnedSemaphorePermit,
 }
 
 type Drain = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -250,8 +280,9 @@ impl http_body::Body for WatchedBody {
         let _entered = span.enter();
         // What is ready goes out first: a health check that is watched says NOT_SERVING before it ends.
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_pending() && self.drain.as_mut().is_some_and(|drain| drain.as_mut().poll(cx).is_ready()) {
-            self.drain = None;
+        let drain = self.foreign.as_mut().and_then(|foreign| foreign.drain.as_mut());
+        if polled.is_pending() && drain.is_some_and(|drain| drain.as_mut().poll(cx).is_ready()) {
+            self.foreign = None;
             self.body = Body::empty();
             let status = Status::from(draining("the server is draining; connect again"));
             let mut trailers = HeaderMap::new();

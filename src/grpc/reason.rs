@@ -59,7 +59,7 @@ reasons! {
         OffsetTrimmed "OFFSET_TRIMMED", OffsetBeyondHead "OFFSET_BEYOND_HEAD";
     ResourceExhausted:
         Overloaded "OVERLOADED", StorageFull "STORAGE_FULL", MessageTooLarge "MESSAGE_TOO_LARGE",
-        LoginThrottled "LOGIN_THROTTLED";
+        LoginThrottled "LOGIN_THROTTLED", TooManyStreams "TOO_MANY_STREAMS";
     Unavailable:
         StorageUnavailable "STORAGE_UNAVAILABLE", OutcomeUnknown "OUTCOME_UNKNOWN", Draining "DRAINING",
         StreamRotated "STREAM_ROTATED";

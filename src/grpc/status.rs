@@ -20,6 +20,8 @@ pub(crate) const DOMAIN: &str = "eventflow";
 pub(crate) const REASON_TRAILER: &str = "eventflow-reason";
 /// The trailer that keeps gRPC's own retries away.
 const PUSHBACK_TRAILER: &str = "grpc-retry-pushback-ms";
+/// When to try again after as many streams were open as may be.
+const STREAM_RETRY: Duration = Duration::from_secs(5);
 /// When to try again after the store could not be reached.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -196,6 +198,11 @@ pub(crate) fn draining(message: impl ToString) -> Problem {
     Problem::new(Reason::Draining, message).retry(Duration::ZERO)
 }
 
+/// As many streams are open as somebody may have.
+pub(crate) fn too_many_streams(message: impl ToString, whose: &str) -> Problem {
+    Problem::new(Reason::TooManyStreams, message).quota(whose).retry(STREAM_RETRY)
+}
+
 fn topic_not_found(message: impl ToString, topic: impl ToString) -> Problem {
     Problem::new(Reason::TopicNotFound, message).with("topic", topic.to_string()).resource("topic", topic)
 }
@@ -273,6 +280,8 @@ impl From<SubscribeError> for Problem {
                 tracing::error!(%topic, %head, "{message}");
                 Self::new(Reason::LogShortened, message).with("topic", topic).with("head_offset", head)
             }
+            SubscribeError::TooManyStreams { .. } => too_many_streams(message, "server"),
+            SubscribeError::TooManyOwnStreams { principal, .. } => too_many_streams(message, &principal),
             SubscribeError::Draining => draining(message),
             SubscribeError::Rotated(_) => Self::new(Reason::StreamRotated, message).retry(Duration::ZERO),
             SubscribeError::CredentialEnded { expired: true } => AuthError::Expired.into(),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 use tracing::error;
 
-use super::StartError;
+use super::{StartError, accept::Gate};
 use crate::{broker::Broker, notify::NotifierState, telemetry::metric};
 
 /// Histograms of durations, in seconds: from a commit on a fast disk to a hanging one.
@@ -27,7 +27,7 @@ pub(super) fn install_recorder() -> Result<PrometheusHandle, StartError> {
 }
 
 /// Serves until the process stops.
-pub(super) async fn serve(listener: TcpListener, metrics: PrometheusHandle, broker: Broker) {
+pub(super) async fn serve(gate: Gate, metrics: PrometheusHandle, broker: Broker) {
     let upkeep = metrics.clone();
     let shutdown = broker.shutdown().clone();
     let stop = shutdown.clone();
@@ -35,7 +35,7 @@ pub(super) async fn serve(listener: TcpListener, metrics: PrometheusHandle, brok
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready).with_state(broker))
         .route("/metrics", get(move || async move { metrics.render() }));
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move { stop.stopping().await });
+    let server = axum::serve(gate, app).with_graceful_shutdown(async move { stop.stopping().await });
     tokio::select! {
         ended = server.into_future() => if let Err(error) = ended {
             error!(%error, "metrics and health are not served any more");

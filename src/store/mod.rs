@@ -11,6 +11,7 @@ mod error;
 mod identities;
 mod log;
 pub mod postgres;
+mod servers;
 pub mod sqlite;
 mod statements;
 mod topics;
@@ -30,12 +31,13 @@ pub use identities::{
     User,
 };
 pub use log::{AppendError, Appended, LogRead, LogStore, TopicHead};
+pub use servers::ServerStore;
 pub use topics::{TopicError, TopicStore};
 
 /// Everything that EventFlow keeps.
 #[async_trait]
 pub trait Store:
-    std::fmt::Debug + LogStore + TopicStore + ConsumerStore + IdentityStore + Send + Sync + 'static
+    std::fmt::Debug + LogStore + TopicStore + ConsumerStore + IdentityStore + ServerStore + Send + Sync + 'static
 {
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;

@@ -20,6 +20,7 @@ mod open;
 mod options;
 mod read;
 mod rows;
+mod servers;
 mod session;
 mod topics;
 mod trim;
@@ -94,6 +95,7 @@ impl Store for PostgresStore {
 const STATEMENTS: &[&str] = &[
     "add_first_signing_key",
     "append",
+    "beat",
     "before_time",
     "clear_holds",
     "commit_offset",
@@ -113,6 +115,7 @@ const STATEMENTS: &[&str] = &[
     "find_user",
     "has_users",
     "heads",
+    "leave",
     "list_consumers",
     "list_producers",
     "list_topics",
@@ -122,6 +125,7 @@ const STATEMENTS: &[&str] = &[
     "register_producer",
     "release_hold",
     "renew_holds",
+    "servers",
     "signing_keys",
     "take_hold",
     "trim_begin",

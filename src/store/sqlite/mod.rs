@@ -19,6 +19,7 @@ mod open;
 mod producers;
 mod read;
 mod rows;
+mod servers;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ mod values;
 use std::fs::File;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteArguments, SqliteConnection},
@@ -47,6 +49,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     statements: Statements,
     cluster_id: Uuid,
+    servers: Mutex<Vec<servers::Lease>>,
     /// Held locked for as long as the store is open.
     _lock: File,
 }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use sqlx::{
     Connection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -64,7 +65,8 @@ impl SqliteStore {
         migrate(&writer, &database).await?;
         let cluster_id = cluster_id(&writer).await.map_err(unopened)?;
         let readers = readers(options).await.map_err(unopened)?;
-        Ok(Self { writer, readers, statements: Statements::new(STATEMENTS), cluster_id, _lock: lock })
+        let (statements, servers) = (Statements::new(STATEMENTS), Mutex::default());
+        Ok(Self { writer, readers, statements, cluster_id, servers, _lock: lock })
     }
 }
 

@@ -15,6 +15,7 @@ mod idempotency;
 mod identities;
 mod read;
 mod round_trip;
+mod servers;
 mod topics;
 mod trim;
 
@@ -191,6 +192,7 @@ contract! {
             connections_are_the_streams_that_serve_now,
             a_missing_consumer_is_refused,
         ],
+        servers: [living_servers_are_listed, a_server_lives_as_long_as_its_lease],
         commits: [
             a_commit_moves_forward_only,
             a_stale_epoch_is_fenced,

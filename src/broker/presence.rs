@@ -1,0 +1,59 @@
+//! Telling the other servers that this one lives.
+
+use std::time::Duration;
+
+use tokio::{
+    select,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tracing::warn;
+
+use super::Broker;
+use crate::{
+    domain::{RunningServer, limits},
+    store::StoreError,
+};
+
+/// Servers that are listed, at most.
+const LISTED: usize = 1000;
+
+impl Broker {
+    /// Says that this server lives, until the process stops.
+    pub(super) async fn be_present(self) {
+        let mut tick = interval(limits::HOLD_RENEWAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Instant::now();
+        loop {
+            select! {
+                () = self.shutdown().stopping() => break,
+                _ = tick.tick() => {}
+            }
+            self.notice_standstill(last.elapsed());
+            last = Instant::now();
+            let beat = self.store().beat(self.server_id(), self.server_name(), VERSION, limits::HOLD_LEASE);
+            if let Err(error) = beat.await {
+                warn!(%error, "the other servers cannot be told that this one lives");
+            }
+        }
+        if let Err(error) = self.store().leave(self.server_id()).await {
+            // It is forgotten by itself.
+            warn!(%error, "the other servers could not be told that this one ends");
+        }
+    }
+
+    /// Says so if this process did nothing for longer than what it holds lasts.
+    fn notice_standstill(&self, since: Duration) {
+        if since > limits::HOLD_LEASE {
+            let seconds = since.as_secs();
+            warn!(seconds, "this server stood still for {seconds} s; others may have taken its consumers");
+        }
+    }
+
+    /// The servers that share the store and are alive, in the order in which they came, at most 1,000.
+    pub async fn servers(&self) -> Result<Vec<RunningServer>, StoreError> {
+        self.store().servers(LISTED).await
+    }
+}
+
+/// As the other servers see it.
+const VERSION: &str = env!("CARGO_PKG_VERSION");

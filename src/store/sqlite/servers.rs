@@ -1,0 +1,48 @@
+//! The servers on an embedded store: this process alone, so that memory is enough.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use super::SqliteStore;
+use crate::{
+    domain::{RunningServer, ServerId, Timestamp},
+    store::{ServerStore, StoreError},
+};
+
+/// A server, and until when it is taken for alive.
+#[derive(Debug)]
+pub(super) struct Lease {
+    server: RunningServer,
+    until: Instant,
+}
+
+#[async_trait]
+impl ServerStore for SqliteStore {
+    async fn beat(&self, server: ServerId, name: &str, version: &str, lease: Duration) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let mut servers = self.servers.lock();
+        servers.retain(|lease| lease.until > now);
+        let until = now + lease;
+        match servers.iter_mut().find(|lease| lease.server.id == server) {
+            Some(lease) => lease.until = until,
+            None => {
+                let (name, version, start_time) = (name.to_owned(), version.to_owned(), Timestamp::now());
+                servers.push(Lease { server: RunningServer { id: server, name, version, start_time }, until });
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave(&self, server: ServerId) -> Result<(), StoreError> {
+        self.servers.lock().retain(|lease| lease.server.id != server);
+        Ok(())
+    }
+
+    async fn servers(&self, limit: usize) -> Result<Vec<RunningServer>, StoreError> {
+        let now = Instant::now();
+        let servers = self.servers.lock();
+        let alive = servers.iter().filter(|lease| lease.until > now);
+        Ok(alive.take(limit).map(|lease| lease.server.clone()).collect())
+    }
+}
