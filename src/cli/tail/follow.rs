@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::{
@@ -39,6 +40,8 @@ pub(super) struct Tail {
     /// The stream that is open. It stays so until what it brought is committed: with its end the server gives the
     /// consumer to whoever waits for it, and then refuses the commit.
     frames: Option<Streaming<SubscribeResponse>>,
+    /// Ends it between two frames, never while one is being printed: what is printed is known to be.
+    stop: CancellationToken,
 }
 
 /// What the server has shown so far.
@@ -62,13 +65,20 @@ enum End {
 
 impl Tail {
     /// Begins with nothing done.
-    pub(super) fn new(connection: Connection, wanted: Wanted, printer: Printer, notes: Notes) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        wanted: Wanted,
+        printer: Printer,
+        notes: Notes,
+        stop: CancellationToken,
+    ) -> Self {
         let silence = wanted.heartbeat.saturating_mul(2);
         let (place, progress) = (Place::default(), Progress::Nothing);
-        Self { connection, wanted, place, notes, printer, printed: 0, silence, progress, frames: None }
+        Self { connection, wanted, place, notes, printer, printed: 0, silence, progress, frames: None, stop }
     }
 
-    /// Prints until the end that was asked for. Cancelling it loses nothing but a line that was half written.
+    /// Prints until the end that was asked for, or until it is told to stop. Cancelling it loses track of what was
+    /// printed last.
     pub(super) async fn follow(&mut self) -> Result<(), Failure> {
         let mut backoff = Backoff::default();
         loop {
@@ -86,7 +96,10 @@ impl Tail {
             }
             let why = status.as_ref().map_or("the stream is over", |status| status.message());
             self.notes.say(format_args!("reconnecting: {why}"));
-            tokio::time::sleep(backoff.pause(status.as_deref())).await;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.pause(status.as_deref())) => {}
+                () = self.stop.cancelled() => return Ok(()),
+            }
         }
     }
 
@@ -104,7 +117,10 @@ impl Tail {
         if self.is_complete() {
             return Ok(End::Done);
         }
-        let frames = self.open().await?;
+        let frames = tokio::select! {
+            frames = self.open() => frames?,
+            () = self.stop.cancelled() => return Ok(End::Done),
+        };
         self.frames = Some(frames);
         let mut commits = interval_at(Instant::now() + COMMIT_INTERVAL, COMMIT_INTERVAL);
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -117,6 +133,7 @@ impl Tail {
                     self.commit().await?;
                     continue;
                 }
+                () = self.stop.cancelled() => return Ok(End::Done),
                 () = sleep_until(heard + self.silence) => {
                     return Ok(End::Again(Some(Box::new(Status::unavailable("the server has fallen silent")))));
                 }

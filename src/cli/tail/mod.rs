@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use prost_types::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use self::{follow::Tail, request::Wanted};
 use super::{
@@ -104,19 +105,25 @@ pub(super) async fn run(connection: Connection, output: Output, args: TailArgs, 
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let wanted = Wanted::from_args(args);
-    let mut tail = Tail::new(connection, wanted, line::Printer::new(output), Notes::new(verbose));
-    let result = tokio::select! {
-        result = tail.follow() => result,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+    let stop = CancellationToken::new();
+    let mut tail = Tail::new(connection, wanted, line::Printer::new(output), Notes::new(verbose), stop.clone());
+    let whole = async {
+        let result = tail.follow().await;
+        let committed = tail.commit_rest().await;
+        result.and(committed)
     };
-    // A second signal ends the process also while the server does not answer.
-    let committed = tokio::select! {
-        committed = tail.commit_rest() => committed,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-    };
-    result.and(committed)
+    tokio::pin!(whole);
+    // The first signal asks it to stop; a second one ends it also while the server, or who reads the output, does
+    // not answer.
+    for _ in 0..2 {
+        tokio::select! {
+            result = &mut whole => return result,
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.cancel();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
