@@ -27,6 +27,8 @@ use crate::{
 /// A stream that has handed out a frame and was not asked for the next one for this long has a client
 /// that does not read; its consumer is given to others.
 const STALLED: Duration = Duration::from_secs(60);
+/// And during a drain for this long: it cannot even be told that the stream ends.
+const STALLED_IN_DRAIN: Duration = Duration::from_secs(2);
 /// Renewals caused by control messages come no closer together, so that a flood of them stays cheap.
 const RENEWAL_PAUSE: Duration = Duration::from_millis(20);
 
@@ -95,10 +97,15 @@ impl Holds {
         let mut controls = self.hub.controls();
         let mut tick = interval(limits::HOLD_RENEWAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut impatient = false;
         loop {
             select! {
-                () = self.shutdown.stopping() => return,
+                () = self.shutdown.stopping() => {
+                    self.give_back_all();
+                    return;
+                }
                 _ = tick.tick() => {}
+                () = self.drained_for_long_enough(), if !impatient => impatient = true,
                 message = controls.recv() => match message {
                     Ok(Control::ConsumerChanged(consumer)) if self.holds(consumer) => {
                         tokio::time::sleep(RENEWAL_PAUSE).await;
@@ -147,6 +154,25 @@ impl Holds {
         }
     }
 
+    /// Completes when every client that reads has heard that the server drains.
+    async fn drained_for_long_enough(&self) {
+        self.shutdown.draining().await;
+        // A little more, so that those that were handed something as the drain began have stalled by then.
+        tokio::time::sleep(STALLED_IN_DRAIN + RENEWAL_PAUSE).await;
+    }
+
+    /// Gives back what streams still hold that did not end in time, so that nobody waits for the lease.
+    fn give_back_all(&self) {
+        let held: Vec<_> = {
+            let held = self.held.lock();
+            held.iter().filter_map(|(key, state)| Some((*key, state.upgrade()?))).collect()
+        };
+        for ((consumer, epoch), state) in held {
+            state.standing.send_replace(Standing::Lost);
+            self.release(consumer, epoch);
+        }
+    }
+
     fn holds(&self, consumer: ConsumerId) -> bool {
         self.held.lock().keys().any(|(held, _)| *held == consumer)
     }
@@ -157,7 +183,8 @@ impl Holds {
             held.retain(|_, state| state.strong_count() > 0);
             held.iter().filter_map(|(key, state)| Some((*key, state.upgrade()?))).collect()
         };
-        let (stalled, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, state)| state.is_stalled());
+        let patience = if self.shutdown.is_draining() { STALLED_IN_DRAIN } else { STALLED };
+        let (stalled, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, state)| state.is_stalled(patience));
         for ((consumer, epoch), state) in stalled {
             state.standing.send_replace(Standing::Lost);
             self.release(consumer, epoch);
@@ -262,7 +289,7 @@ impl Drop for Hold {
 }
 
 impl State {
-    fn is_stalled(&self) -> bool {
-        self.unread_since.lock().is_some_and(|since| since.elapsed() > STALLED)
+    fn is_stalled(&self, patience: Duration) -> bool {
+        self.unread_since.lock().is_some_and(|since| since.elapsed() > patience)
     }
 }

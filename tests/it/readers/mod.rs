@@ -3,6 +3,7 @@
 mod churn;
 mod economy;
 mod fan_out;
+mod idle;
 mod polling;
 mod slow;
 

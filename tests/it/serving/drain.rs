@@ -6,7 +6,7 @@ use eventflow::proto::v1::{closing, subscribe_response::Frame};
 use tonic::Code;
 
 use crate::{
-    client::{Client, assert_refused, from_earliest},
+    client::{Client, as_consumer, assert_refused, event, from_earliest},
     harness::{
         backend::{Backend, on_both_stores},
         patience::eventually,
@@ -91,4 +91,38 @@ async fn a_connection_that_says_nothing_or_half_a_greeting_does_not_hold_up_a_st
     let begun = Instant::now();
     assert_eq!(server.terminate().await, 0);
     assert!(begun.elapsed() < DRAIN + Duration::from_secs(5), "it took {:?}", begun.elapsed());
+}
+
+on_both_stores! {
+    async fn clients_that_do_not_read_hold_up_a_stop_no_longer_than_allowed(backend: Backend) {
+        const STUCK: Duration = Duration::from_secs(6);
+        let mut server = backend.server().await.flag("--drain-timeout", "6s").start().await;
+        let admin = Client::admin(&server).await;
+        admin.create_topic("orders").await;
+        admin.register("billing", "orders").await;
+        for _ in 0..16 {
+            admin.publish("orders", vec![event(&"x".repeat(1 << 20))]).await.unwrap();
+        }
+        // Windows of 64 KiB that nobody empties: the server cannot even say that it closes.
+        let mut stuck = Vec::new();
+        for request in [from_earliest("orders"), as_consumer("billing"), from_earliest("orders")] {
+            stuck.push(admin.on(&server).await.subscribe(request).await.unwrap());
+        }
+        let mut reading = admin.on(&server).await.subscribe(from_earliest("orders")).await.unwrap();
+        assert_eq!(reading.events(16).await.len(), 16);
+        let reader = tokio::spawn(async move {
+            let (_, end) = reading.rest().await;
+            end.unwrap_err()
+        });
+        let begun = Instant::now();
+        assert_eq!(server.terminate().await, 0);
+        assert!(begun.elapsed() < STUCK + Duration::from_secs(5), "it took {:?}", begun.elapsed());
+        // Who reads is told, whatever the others do.
+        assert_refused(&reader.await.unwrap(), Code::Unavailable, "DRAINING");
+        drop(stuck);
+
+        server.restart().await;
+        let mut stream = admin.on(&server).await.subscribe(as_consumer("billing")).await.unwrap();
+        assert_eq!(stream.started().await.position.unwrap().offset, 0, "nothing was committed");
+    }
 }
