@@ -1,0 +1,6 @@
+//! Logs, and the names of the metrics.
+
+mod logs;
+pub mod metric;
+
+pub use logs::start_logs;
