@@ -14,10 +14,11 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_TY
 use http_body::Frame;
 use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
-use tracing::{Instrument, Span, info, info_span};
+use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
 use super::{
+    end::End,
     reason::Reason,
     repair::repair,
     status::{Problem, draining},
@@ -91,6 +92,16 @@ impl Call {
     /// The call's W3C trace context.
     pub(crate) fn traceparent(&self) -> Option<&ByteString> {
         self.inner.traceparent.as_ref()
+    }
+
+    /// Names the call in answers and logs.
+    pub(super) fn request_id(&self) -> &str {
+        &self.inner.request_id
+    }
+
+    /// Who is calling, for the log; `-` if nobody was named.
+    pub(super) fn principal(&self) -> &str {
+        self.inner.principal.get().map_or("-", |name| &**name)
     }
 
     /// The client's address.
@@ -207,13 +218,13 @@ where
 fn finish(response: Response<Body>, mut end: End, drain: Option<Drain>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     if let Some(status) = Status::from_header_map(&parts.headers) {
-        let status = if status.code() == Code::Ok { status } else { repair(status, &end.call.inner.request_id) };
+        let status = if status.code() == Code::Ok { status } else { repair(status, end.call.request_id()) };
         end.code = Some(status.code());
         if status.code() != Code::Ok {
             parts = status.into_http::<Body>().into_parts().0;
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&end.call.inner.request_id) {
+    if let Ok(id) = HeaderValue::from_str(end.call.request_id()) {
         parts.headers.insert(REQUEST_ID, id);
     }
     Response::from_parts(parts, Body::new(WatchedBody { body, end, drain }))
@@ -276,44 +287,6 @@ impl http_body::Body for WatchedBody {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// The end of a call, logged when it is dropped.
-struct End {
-    call: Call,
-    method: String,
-    started: Instant,
-    span: Span,
-    /// `None` while the call goes on: if it is dropped so, the client has left.
-    code: Option<Code>,
-}
-
-impl End {
-    fn trailers(&mut self, trailers: HeaderMap) -> HeaderMap {
-        let status = Status::from_header_map(&trailers).unwrap_or_else(|| Status::new(Code::Ok, ""));
-        if status.code() == Code::Ok {
-            self.code = Some(Code::Ok);
-            return trailers;
-        }
-        let status = repair(status, &self.call.inner.request_id);
-        self.code = Some(status.code());
-        let mut repaired = HeaderMap::new();
-        match status.add_header(&mut repaired) {
-            Ok(()) => repaired,
-            Err(_) => trailers,
-        }
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let code = self.code.unwrap_or(Code::Cancelled);
-        let duration_ms = self.started.elapsed().as_secs_f64() * 1000.0;
-        let principal = self.call.inner.principal.get().map_or("-", |name| &**name);
-        let (method, peer) = (&*self.method, &*self.call.inner.peer);
-        let _entered = self.span.enter();
-        info!(principal, peer, code = ?code, duration_ms, "{method} ended with {code:?}");
     }
 }
 

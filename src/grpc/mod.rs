@@ -5,6 +5,7 @@ mod authenticate;
 mod call;
 mod consumer_service;
 mod convert;
+mod end;
 mod event_service;
 mod frames;
 mod health;
