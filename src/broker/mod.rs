@@ -10,7 +10,9 @@ mod enrich;
 mod frame;
 mod group;
 mod holds;
+mod lag;
 mod log;
+mod observe;
 mod poller;
 mod producers;
 mod publish;
@@ -19,6 +21,7 @@ mod subscribe;
 mod subscription;
 mod take;
 mod topic_cache;
+mod topic_counters;
 mod topics;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -127,6 +130,7 @@ impl Broker {
         broker.shutdown().spawn(broker.holds().clone().run());
         broker.shutdown().spawn(broker.clone().poll());
         broker.shutdown().spawn(broker.clone().obey());
+        broker.shutdown().spawn(broker.clone().watch_lag());
         broker
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, gauge};
+use metrics::gauge;
 use tokio::{
     select,
     time::{Instant, sleep_until, timeout_at},
@@ -331,7 +331,7 @@ impl Subscription {
             return due.then(|| self.heartbeat());
         };
         self.told = position;
-        counter!(metric::DELIVERED_EVENTS).increment(run.len() as u64);
+        self.handle.log.counters.delivered(run.len());
         Some(Frame::Batch { run, position: self.position() })
     }
 

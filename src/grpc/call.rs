@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -20,7 +19,6 @@ use uuid::Uuid;
 use super::{
     end::End,
     reason::Reason,
-    repair::repair,
     status::{Problem, draining},
 };
 use crate::{domain::limits, shutdown::Shutdown};
@@ -196,8 +194,8 @@ where
         };
         let refusal = refusal.or_else(|| not_grpc(&request));
         let method = request.uri().path().to_owned();
-        let span = info_span!("call", %method, request_id = %call.inner.request_id);
-        let end = End { call: call.clone(), method, started: Instant::now(), span: span.clone(), code: None };
+        let span = info_span!("call", %method, request_id = call.request_id());
+        let end = End::begin(call.clone(), method, span.clone());
         if let Some(status) = refusal {
             return Box::pin(async move { Ok(finish(status.into_http(), end, None)) });
         }
@@ -218,8 +216,7 @@ where
 fn finish(response: Response<Body>, mut end: End, drain: Option<Drain>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     if let Some(status) = Status::from_header_map(&parts.headers) {
-        let status = if status.code() == Code::Ok { status } else { repair(status, end.call.request_id()) };
-        end.code = Some(status.code());
+        let status = end.status(status);
         if status.code() != Code::Ok {
             parts = status.into_http::<Body>().into_parts().0;
         }
@@ -271,7 +268,7 @@ impl http_body::Body for WatchedBody {
             return Poll::Ready(Some(Ok(Frame::trailers(self.end.trailers(trailers)))));
         }
         let Some(frame) = ready!(polled) else {
-            self.end.code.get_or_insert(Code::Ok);
+            self.end.complete();
             return Poll::Ready(None);
         };
         let frame = frame.map(|frame| match frame.into_trailers() {

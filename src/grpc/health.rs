@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::gauge;
 use tokio::{
     select,
     time::{Instant, timeout},
@@ -18,6 +19,7 @@ use crate::{
         event_service_server::EventServiceServer, producer_service_server::ProducerServiceServer,
         topic_service_server::TopicServiceServer,
     },
+    telemetry::metric,
 };
 
 /// The health name of the store.
@@ -77,6 +79,7 @@ impl Health {
             if alive {
                 seen = Instant::now();
             }
+            gauge!(metric::STORE_HEALTHY).set(if alive { 1.0 } else { 0.0 });
             self.set(STORE, alive).await;
             let now = seen.elapsed() < GRACE && !shutdown.is_draining();
             if now != serving {

@@ -6,6 +6,10 @@ use crate::store::StoreError;
 
 /// The store error that an error of the driver is.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
+    classify(error).counted()
+}
+
+fn classify(error: sqlx::Error) -> StoreError {
     use sqlx::Error;
     match &error {
         Error::Database(database) => {
@@ -41,7 +45,12 @@ pub(super) fn must_close(error: &sqlx::Error) -> bool {
 
 /// The row that must be there, or the field that must have this form, is not.
 pub(super) fn corrupt(what: impl Into<String>) -> StoreError {
-    StoreError::Corrupt(what.into())
+    StoreError::Corrupt(what.into()).counted()
+}
+
+/// The database answers, but cannot do this now, for this reason.
+pub(super) fn unavailable(why: &'static str) -> StoreError {
+    StoreError::Unavailable(why.into()).counted()
 }
 
 /// What the database said, as far as callers act on it.

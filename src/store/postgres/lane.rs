@@ -13,7 +13,7 @@ use super::{
     errors::{must_close, store_error},
     session,
 };
-use crate::store::{StoreError, statements::Statements};
+use crate::store::{Pool, StoreError, statements::Statements};
 
 /// How long a statement waits for a connection. Longer than a reconnect takes, shorter than the
 /// patience of a caller, who is then told that the store is unavailable.
@@ -79,6 +79,11 @@ impl Lane {
         let mut connection = self.acquire(name).await?;
         let result = statement.execute(&mut *connection).await.map(|done| done.rows_affected());
         settle(connection, result)
+    }
+
+    /// Its connections as they are now.
+    pub(super) fn pool(&self, name: &'static str) -> Pool {
+        Pool::new(name, self.pool.size(), self.pool.num_idle())
     }
 
     /// Ends its connections after the statements under way.

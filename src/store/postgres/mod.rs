@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 pub use options::PostgresOptions;
 
-use super::{OpenError, Store, StoreError, statements::Statements};
+use super::{OpenError, Pool, Store, StoreError, statements::Statements};
 use lane::Lane;
 
 /// Events, consumers and identities in a Postgres database that any number of servers share.
@@ -66,7 +66,7 @@ impl Store for PostgresStore {
     async fn ping(&self) -> Result<(), StoreError> {
         let row = self.control.one("ping", sqlx::query("select pg_is_in_recovery() as in_recovery")).await?;
         if rows::get(&row, "in_recovery")? {
-            return Err(StoreError::Unavailable("the database has become a replica".into()));
+            return Err(errors::unavailable("the database has become a replica"));
         }
         Ok(())
     }
@@ -77,6 +77,10 @@ impl Store for PostgresStore {
 
     fn statement_counts(&self) -> Vec<(&'static str, u64)> {
         self.statements.counts()
+    }
+
+    fn pools(&self) -> Vec<Pool> {
+        vec![self.appends.pool("appends"), self.reads.pool("reads"), self.control.pool("control")]
     }
 }
 

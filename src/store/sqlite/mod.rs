@@ -36,7 +36,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use self::error::failed;
-use super::{Store, StoreError, statements::Statements};
+use super::{Pool, Store, StoreError, statements::Statements};
 
 /// Everything that EventFlow keeps, in one folder.
 #[derive(Debug)]
@@ -145,5 +145,11 @@ impl Store for SqliteStore {
 
     fn statement_counts(&self) -> Vec<(&'static str, u64)> {
         self.statements.counts()
+    }
+
+    fn pools(&self) -> Vec<Pool> {
+        [("writer", &self.writer), ("readers", &self.readers)]
+            .map(|(name, pool)| Pool::new(name, pool.size(), pool.num_idle()))
+            .into()
     }
 }
