@@ -63,7 +63,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
     shutdown.spawn(health.clone().watch(broker.clone()));
     let options = GrpcOptions { reflection: settings.reflection };
     let routes = routes(broker.clone(), parts.auth.clone(), health_service, options)?;
-    shutdown.spawn(http::serve(http_listener, prometheus, broker.clone()));
+    shutdown.spawn(http::serve(http_listener, prometheus, broker.clone(), health.clone()));
 
     record.write(&settings.data_dir)?;
     info!(

@@ -12,20 +12,19 @@ use axum::{
 use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
-use tokio::{net::TcpListener, runtime::Handle, time::timeout};
+use tokio::{net::TcpListener, runtime::Handle};
 use tracing::error;
 
 use super::StartError;
 use crate::{
     broker::Broker,
+    grpc::{Health, Readiness},
     notify::NotifierState,
     telemetry::metric::{self, Kind, Metric},
 };
 
 /// The text format of Prometheus.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// A store that takes longer to answer is not ready.
-const PROBE: Duration = Duration::from_secs(2);
 /// How often the recorder drops what was read.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -47,13 +46,13 @@ pub(super) fn install_recorder() -> Result<PrometheusHandle, StartError> {
 }
 
 /// Serves until the process stops.
-pub(super) async fn serve(listener: TcpListener, metrics: PrometheusHandle, broker: Broker) {
+pub(super) async fn serve(listener: TcpListener, metrics: PrometheusHandle, broker: Broker, health: Health) {
     let upkeep = metrics.clone();
     let shutdown = broker.shutdown().clone();
     let stop = shutdown.clone();
     let app = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready).with_state(broker.clone()))
+        .route("/readyz", get(ready).with_state((broker.clone(), health)))
         .route("/metrics", get(scrape).with_state((broker, metrics)));
     let server = axum::serve(listener, app).with_graceful_shutdown(async move { stop.stopping().await });
     tokio::select! {
@@ -81,17 +80,16 @@ async fn scrape(State((broker, metrics)): State<(Broker, PrometheusHandle)>) -> 
     ([(CONTENT_TYPE, PROMETHEUS)], metrics.render())
 }
 
-/// Whether calls should come here: 200 or 503, and why.
-async fn ready(State(broker): State<Broker>) -> impl IntoResponse {
-    let store = matches!(timeout(PROBE, broker.store().ping()).await, Ok(Ok(())));
+/// Whether calls should come here: 200 or 503, and why. The same as `grpc.health.v1` says.
+async fn ready(State((broker, health)): State<(Broker, Health)>) -> impl IntoResponse {
+    let Readiness { serving, store } = health.readiness();
     let notifier = *broker.notifier().state().borrow() == NotifierState::Healthy;
     let draining = broker.shutdown().is_draining();
-    let ready = store && !draining;
-    let word = |good: bool| if good { "serving" } else { "not_serving" };
+    let ready = serving && !draining;
     let body = json!({
         "ready": ready,
         "draining": draining,
-        "store": word(store),
+        "store": if store { "serving" } else { "not_serving" },
         "notifier": if notifier { "serving" } else { "degraded" },
     });
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
