@@ -28,6 +28,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::SystemRandom;
 use tokio::{sync::Semaphore, task::JoinError};
+use tracing::Instrument;
 
 use crate::{
     auth::Auth,
@@ -165,7 +166,7 @@ impl Broker {
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        self.shutdown().spawn(change(self.store().clone())).await.map_err(Stopped)
+        self.shutdown().spawn(change(self.store().clone()).in_current_span()).await.map_err(Stopped)
     }
 
     /// Whether a stream's credential ended since the stream began; a store that cannot be asked leaves it

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_TY
 use http_body::Frame;
 use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, error_span};
 use uuid::Uuid;
 
 use super::{
@@ -194,7 +194,10 @@ where
         };
         let refusal = refusal.or_else(|| not_grpc(&request));
         let method = request.uri().path().to_owned();
-        let span = info_span!("call", %method, request_id = call.request_id());
+        // Of the highest level, so that whatever a call logs has it, however little is logged.
+        let correlation_id = Some(call.correlation_id()).filter(|id| !id.is_empty());
+        let span =
+            error_span!("call", %method, request_id = call.request_id(), correlation_id = correlation_id.as_deref());
         let end = End::begin(call.clone(), method, span.clone());
         if let Some(status) = refusal {
             return Box::pin(async move { Ok(finish(status.into_http(), end, None)) });
