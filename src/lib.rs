@@ -19,7 +19,7 @@
 //! | [`grpc`] | the API over gRPC: conversion, errors, permissions, health, reflection |
 //! | [`server`] | the composition root: settings become a running server |
 //! | [`cli`] | the commands, thin clients of the same API |
-//! | [`shutdown`], [`telemetry`] | draining; logs and the names of metrics |
+//! | [`shutdown`], [`telemetry`] | draining; logs and the table of metrics |
 //! | [`proto`] | generated messages, clients and servers; seen by `grpc`, `server` and `cli` only |
 //!
 //! # Promises

@@ -68,7 +68,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
     let options = GrpcOptions { reflection: settings.reflection };
     let routes = routes(broker.clone(), parts.auth.clone(), health_service, options)?;
     let http_gate = Gate::new(http_listener, Spoken::Http, HTTP_CONNECTIONS, shutdown.clone());
-    shutdown.spawn(http::serve(http_gate, prometheus, broker.clone()));
+    shutdown.spawn(http::serve(http_gate, prometheus, broker.clone(), health.clone()));
 
     record.write(&settings.data_dir)?;
     info!(

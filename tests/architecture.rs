@@ -164,7 +164,7 @@ fn an_import_to_the_right_is_caught() {
         ("src/store/postgres/log.rs", "fn f() { crate::notify::announce(\"a\"); }"),
         ("src/notify/redis.rs", "pub(crate) use crate::store::StoreError as E;"),
         ("src/broker/publish.rs", "fn f(p: &crate::proto::v1::Topic) {}"),
-        ("src/telemetry.rs", "use crate::domain::TopicId;"),
+        ("src/telemetry/mod.rs", "use crate::domain::TopicId;"),
         ("src/odd.rs", ""),
     ] {
         assert_eq!(verdict(wrong_imports, path, text).len(), 1, "{path}: {text}");

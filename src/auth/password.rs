@@ -8,6 +8,7 @@ use std::sync::{
 use argon2::{
     Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version, password_hash::SaltString,
 };
+use metrics::counter;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
@@ -15,6 +16,7 @@ use super::{CryptoError, random};
 use crate::{
     domain::limits::{PASSWORD_MAX, PASSWORD_MIN},
     store::StoreError,
+    telemetry::metric,
 };
 
 /// KiB of memory for one hash.
@@ -112,6 +114,7 @@ impl Passwords {
         let task = spawn_blocking(move || {
             let _permit = permit;
             hashes.fetch_add(1, Ordering::Relaxed);
+            counter!(metric::PASSWORD_HASHES).increment(1);
             hash()
         });
         task.await.map_err(|_| CryptoError::Stopping)

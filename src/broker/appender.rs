@@ -9,13 +9,13 @@ use std::{
 use metrics::counter;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Semaphore, oneshot},
     time::timeout,
 };
 use tracing::warn;
 
 use super::{
-    group::{Group, Job},
+    group::{Group, Job, Room},
     log::TopicLog,
     publish::{Published, Refusal},
 };
@@ -85,7 +85,10 @@ impl Appender {
         let wait = self.context.queue_timeout;
         let room = match timeout(wait, self.find_room(bytes)).await {
             Ok(room) => room,
-            Err(_) => return Err(Refusal::Overloaded { retry_in: wait }),
+            Err(_) => {
+                counter!(metric::PUBLISH_OVERLOADED).increment(1);
+                return Err(Refusal::Overloaded { retry_in: wait });
+            }
         };
         let (reply, answer) = oneshot::channel();
         let events = events.into_iter().map(Some).collect();
@@ -95,14 +98,14 @@ impl Appender {
     }
 
     /// Waits for room in the topic's queue, then in the one of all topics; both serve in turn.
-    async fn find_room(&self, bytes: usize) -> [Option<OwnedSemaphorePermit>; 2] {
+    async fn find_room(&self, bytes: usize) -> Room {
         let take = |room: &Arc<Semaphore>, limit: usize| {
             let share = u32::try_from(bytes.min(limit)).unwrap_or(u32::MAX);
             room.clone().acquire_many_owned(share)
         };
         let own = take(&self.room, self.context.topic_bytes).await.ok();
         let all = take(&self.context.room, self.context.total_bytes).await.ok();
-        [own, all]
+        Room::new([own, all], bytes)
     }
 
     /// The newest head that this queue saw.
@@ -225,8 +228,7 @@ impl Appender {
     /// Tells readers, here and elsewhere, of a segment that was stored.
     fn stored(&self, segment: Option<Segment>, sent: u64) {
         let Some(segment) = segment.map(Arc::new) else { return };
-        counter!(metric::PUBLISHED_EVENTS).increment(segment.events().len() as u64);
-        counter!(metric::PUBLISHED_BYTES).increment(segment.bytes() as u64);
+        self.log.counters.published(&segment);
         let incarnation = self.seen().map(|seen| seen.head.incarnation).unwrap_or_default();
         self.see(Seen { head: SeenHead { head: segment.last(), incarnation }, at: Instant::now() });
         self.log.appended(segment, sent);

@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
+use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::publish::{Published, Refusal};
-use crate::domain::{ContentHash, IdKey, KnownId, Offset, PendingEvent, Timestamp};
+use crate::{
+    domain::{ContentHash, IdKey, KnownId, Offset, PendingEvent, Timestamp},
+    telemetry::metric,
+};
 
 /// A request that waits to be appended.
 #[derive(Debug)]
@@ -16,7 +20,29 @@ pub(super) struct Job {
     pub(super) expected_head: Option<Offset>,
     pub(super) reply: oneshot::Sender<Result<Vec<Published>, Refusal>>,
     /// Its room in the queues, given back when it is answered.
-    pub(super) _room: [Option<OwnedSemaphorePermit>; 2],
+    pub(super) _room: Room,
+}
+
+/// Room in the queues, given back when it is dropped; what it holds is shown as waiting.
+#[derive(Debug)]
+pub(super) struct Room {
+    _permits: [Option<OwnedSemaphorePermit>; 2],
+    bytes: usize,
+}
+
+impl Room {
+    pub(super) fn new(permits: [Option<OwnedSemaphorePermit>; 2], bytes: usize) -> Self {
+        gauge!(metric::PUBLISH_QUEUE_REQUESTS).increment(1.0);
+        gauge!(metric::PUBLISH_QUEUE_BYTES).increment(bytes as f64);
+        Self { _permits: permits, bytes }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        gauge!(metric::PUBLISH_QUEUE_REQUESTS).decrement(1.0);
+        gauge!(metric::PUBLISH_QUEUE_BYTES).decrement(self.bytes as f64);
+    }
 }
 
 /// Where an event is, or will be.
@@ -207,7 +233,7 @@ mod tests {
     use tokio::sync::oneshot;
     use uuid::Uuid;
 
-    use super::{Group, Job};
+    use super::{Group, Job, Room};
     use crate::{
         broker::publish::{Published, Refusal},
         domain::{ContentHash, EventBody, IdKey, Identity, KnownId, Offset, Payload, PendingEvent, Timestamp},
@@ -236,7 +262,7 @@ mod tests {
     fn job(events: &[(&str, u128)]) -> (Job, Reply) {
         let (reply, receiver) = oneshot::channel();
         let events = events.iter().map(|(id, content)| Some(event(id, *content))).collect();
-        (Job { events, bytes: 1, expected_head: None, reply, _room: [None, None] }, receiver)
+        (Job { events, bytes: 1, expected_head: None, reply, _room: Room::new([None, None], 1) }, receiver)
     }
 
     fn offsets(mut reply: Reply) -> Vec<(i64, bool)> {

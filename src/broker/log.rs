@@ -10,10 +10,13 @@ use metrics::counter;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::ring::{Ring, RingBudget};
+use super::{
+    ring::{Ring, RingBudget},
+    topic_counters::TopicCounters,
+};
 use crate::{
     domain::{Incarnation, Offset, ReadCap, Segment, TopicId, limits},
-    notify::Hub,
+    notify::{Cause, Hub},
     shutdown::Shutdown,
     store::{LogRead, SharedStore, StoreError},
     telemetry::metric,
@@ -60,6 +63,7 @@ pub(super) struct LogContext {
 #[derive(Debug)]
 pub(super) struct TopicLog {
     pub(super) topic: TopicId,
+    pub(super) counters: TopicCounters,
     pub(super) context: Arc<LogContext>,
     pub(super) state: Mutex<State>,
 }
@@ -106,12 +110,12 @@ struct Answer {
 const CAP: ReadCap = ReadCap { events: limits::SEGMENT_EVENTS, bytes: limits::SEGMENT_BYTES };
 
 impl TopicLog {
-    pub(super) fn new(topic: TopicId, context: Arc<LogContext>) -> Arc<Self> {
+    pub(super) fn new(topic: TopicId, counters: TopicCounters, context: Arc<LogContext>) -> Arc<Self> {
         let ring = Ring::new(context.budget.clone());
         let verified = *context.store.incarnation().borrow();
         let losses = Losses::default();
         let state = State { ring, looked: 0, explained: 0, verified, losses, reads: HashMap::new() };
-        Arc::new(Self { topic, context, state: Mutex::new(state) })
+        Arc::new(Self { topic, counters, context, state: Mutex::new(state) })
     }
 
     /// What is after `after`. Cancelling it leaves a read under way to the others who wait for it.
@@ -160,7 +164,7 @@ impl TopicLog {
             }
             Some(_) => state.ring.offer(segment.clone()),
         };
-        let alone = self.context.hub.wake(self.topic, sent);
+        let alone = self.context.hub.wake(self.topic, sent, Cause::Append);
         if joined && state.ring.tail() == Some(segment.last()) {
             state.looked = state.looked.max(sent);
             state.explained = state.explained.max(alone.unwrap_or(sent));

@@ -10,7 +10,9 @@ mod enrich;
 mod frame;
 mod group;
 mod holds;
+mod lag;
 mod log;
+mod observe;
 mod poller;
 mod presence;
 mod producers;
@@ -23,12 +25,14 @@ mod subscription;
 mod surely;
 mod take;
 mod topic_cache;
+mod topic_counters;
 mod topics;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::SystemRandom;
 use tokio::{sync::Semaphore, task::JoinError};
+use tracing::Instrument;
 
 use crate::{
     auth::Auth,
@@ -140,6 +144,7 @@ impl Broker {
         broker.shutdown().spawn(broker.clone().be_present());
         broker.shutdown().spawn(broker.clone().obey());
         broker.shutdown().spawn(broker.clone().follow_store());
+        broker.shutdown().spawn(broker.clone().watch_lag());
         broker
     }
 
@@ -188,7 +193,7 @@ impl Broker {
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        self.shutdown().spawn(change(self.store().clone())).await.map_err(Stopped)
+        self.shutdown().spawn(change(self.store().clone()).in_current_span()).await.map_err(Stopped)
     }
 
     /// Whether a stream's credential ended since the stream began; a store that cannot be asked leaves it

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::Broker;
 use crate::{
     domain::{Offset, TopicId},
-    notify::NotifierState,
+    notify::{Cause, NotifierState},
     store::TopicHead,
     telemetry::metric,
 };
@@ -70,7 +70,7 @@ impl Broker {
                 // A reader is about to look for the first time.
                 (Some(_), None) => {}
                 (Some(head), Some(tail)) if head == tail => {}
-                (Some(head), Some(tail)) if head > tail => drop(self.hub().wake(topic, 0)),
+                (Some(head), Some(tail)) if head > tail => drop(self.hub().wake(topic, 0, Cause::Poll)),
                 (Some(head), Some(_)) => {
                     if let Some(log) = self.topics().log(topic) {
                         log.lost_tail(head);
@@ -81,7 +81,7 @@ impl Broker {
                     if let Some(log) = self.topics().log(topic) {
                         log.state.lock().forget();
                     }
-                    self.hub().wake(topic, 0);
+                    self.hub().wake(topic, 0, Cause::Poll);
                 }
             }
         }

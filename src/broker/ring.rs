@@ -42,6 +42,10 @@ impl RingBudget {
     pub(super) fn new(per_topic: usize, total: usize) -> Arc<Self> {
         Arc::new(Self { per_topic, total, used: AtomicUsize::new(0) })
     }
+
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
 }
 
 impl Ring {

@@ -8,6 +8,7 @@ use tracing::error;
 use super::log::{Losses, State, TopicLog};
 use crate::{
     domain::{Incarnation, Offset, ReadCap, Timestamp},
+    notify::Cause,
     store::StoreError,
     telemetry::metric,
 };
@@ -33,7 +34,7 @@ impl TopicLog {
         state.losses = Losses { count: state.losses.count + 1, head };
         counter!(metric::LOGS_SHORTENED).increment(1);
         error!(topic = %self.topic, known_head = %tail, %head, "a log lost its tail: events that were recorded are gone");
-        self.context.hub.wake(self.topic, 0);
+        self.context.hub.wake(self.topic, 0, Cause::Poll);
     }
 
     /// Makes sure that what is in memory is in the log of the server that answers now, and returns that

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::counter;
 use tokio::{
     select,
     time::{Instant, sleep_until, timeout_at},
@@ -22,7 +21,6 @@ use super::{
 use crate::{
     domain::{Bounds, Consumer, ConsumerName, Filter, Offset, Principal, Segment, SubscriptionId, limits},
     notify::Registration,
-    telemetry::metric,
 };
 
 /// Pause before a stream looks again after the store failed.
@@ -339,7 +337,7 @@ impl Subscription {
             return due.then(|| self.heartbeat());
         };
         self.told = position;
-        counter!(metric::DELIVERED_EVENTS).increment(run.len() as u64);
+        self.handle.log.counters.delivered(run.len());
         Some(Frame::Batch { run, position: self.position() })
     }
 

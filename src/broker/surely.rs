@@ -61,6 +61,7 @@ impl Appender {
                 Ok(appended) => {
                     counter!(metric::APPENDS).increment(1);
                     histogram!(metric::APPEND_SECONDS).record(started.elapsed());
+                    histogram!(metric::APPEND_EVENTS).record(batch.events.len() as f64);
                     return Ok(appended);
                 }
                 Err(Failure::Refused(refusal)) => return Err(refusal),
@@ -76,6 +77,7 @@ impl Appender {
             let retry_ms = pause.as_millis();
             match unknown {
                 true => {
+                    counter!(metric::APPEND_RETRIES).increment(1);
                     warn!(topic = %self.topic, %error, retry_ms, "an append's outcome is unknown; sending the batch again");
                 }
                 false => warn!(topic = %self.topic, %error, retry_ms, "an append was not possible; trying again"),

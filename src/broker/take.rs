@@ -7,6 +7,7 @@ use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, sleep_until},
 };
+use tracing::Instrument;
 
 use super::{
     Broker,
@@ -93,13 +94,16 @@ impl Broker {
     /// hold behind.
     async fn take_hold(&self, consumer: ConsumerId, claim: Claim) -> Result<(Hold, Consumer), HoldError> {
         let broker = self.clone();
-        let task = self.shutdown().spawn(async move {
+        let take = async move {
             let asked = Instant::now();
             let taken = broker.store().take_hold(consumer, &claim).await?.consumer;
             let hold = broker.holds().keep(&taken, asked);
             broker.notifier().control(Control::ConsumerChanged(consumer));
             Ok((hold, taken))
-        });
-        task.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into()).into()))
+        };
+        self.shutdown()
+            .spawn(take.in_current_span())
+            .await
+            .unwrap_or_else(|error| Err(StoreError::Unavailable(error.into()).into()))
     }
 }

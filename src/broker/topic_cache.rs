@@ -12,6 +12,7 @@ use super::{
     Broker,
     appender::{AppendContext, Appender},
     log::{LogContext, TopicLog},
+    topic_counters::TopicCounters,
 };
 use crate::{
     domain::{Topic, TopicId, TopicName},
@@ -66,7 +67,7 @@ impl TopicCache {
         let now = Instant::now();
         let mut state = self.state.lock();
         let parts = state.parts.entry(topic.id).or_insert_with(|| {
-            let log = TopicLog::new(topic.id, self.logs.clone());
+            let log = TopicLog::new(topic.id, TopicCounters::new(&topic.settings.name), self.logs.clone());
             let appender = Appender::new(topic.id, log.clone(), self.appends.clone());
             Parts { log, appender, used: now }
         });
@@ -90,6 +91,11 @@ impl TopicCache {
     /// The log of a topic that this process uses.
     pub(super) fn log(&self, topic: TopicId) -> Option<Arc<TopicLog>> {
         self.state.lock().parts.get(&topic).map(|parts| parts.log.clone())
+    }
+
+    /// Bytes of events in the rings of all topics.
+    pub(super) fn ring_bytes(&self) -> usize {
+        self.logs.budget.used()
     }
 
     /// Drops what nobody has used for a while.

@@ -108,6 +108,8 @@ pub(super) enum Command {
     Publish(publish::PublishArgs),
     /// Print the events of a topic or a consumer as they are recorded.
     Tail(tail::TailArgs),
+    /// Write what each metric of the server means to standard output, in Markdown.
+    Metrics,
     /// Write the completions of a shell to standard output.
     Completions(completions::CompletionsArgs),
 }

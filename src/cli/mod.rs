@@ -12,6 +12,7 @@ mod filter;
 mod health;
 mod json;
 mod login;
+mod metrics;
 mod moment;
 mod note;
 mod output;
@@ -81,6 +82,7 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
     let output = Output::new(client.output);
     match command {
         Command::Serve(settings) => serve::run(settings).await,
+        Command::Metrics => metrics::run(),
         Command::Completions(args) => completions::run(&args),
         Command::Health(args) => health::run(&connect()?, output, args).await,
         Command::Server(args) => server_info::run(&connect()?, output, args).await,

@@ -8,7 +8,6 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
-use metrics::counter;
 use tonic::Status;
 use tower::{Layer, Service};
 
@@ -21,7 +20,6 @@ use super::{
 use crate::{
     auth::{Auth, AuthError},
     domain::{Access, Principal},
-    telemetry::metric,
 };
 
 /// Where programs may send their key.
@@ -100,14 +98,10 @@ async fn admit(auth: &Auth, path: &str, headers: &HeaderMap) -> Result<Option<Ar
     if access == Access::Open {
         return Ok(None);
     }
-    let refused = |error: AuthError| {
-        counter!(metric::AUTH_FAILURES).increment(1);
-        Status::from(Problem::from(error))
-    };
+    let refused = |error: AuthError| Status::from(Problem::from(error));
     let credential = credential(headers).map_err(refused)?;
     let principal = auth.authenticate(credential).await.map_err(refused)?;
     if !access.allows(Some(&principal)) {
-        counter!(metric::AUTH_FAILURES).increment(1);
         return Err(denied("the credential does not allow this call; use one that does").into());
     }
     Ok(Some(Arc::new(principal)))

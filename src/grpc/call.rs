@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -16,12 +15,12 @@ use metrics::counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
-use tracing::{Instrument, Span, info, info_span};
+use tracing::{Instrument, error_span};
 use uuid::Uuid;
 
 use super::{
+    end::End,
     reason::Reason,
-    repair::repair,
     status::{Problem, draining, too_many_streams},
 };
 use crate::{domain::limits, shutdown::Shutdown, telemetry::metric};
@@ -96,6 +95,16 @@ impl Call {
     /// The call's W3C trace context.
     pub(crate) fn traceparent(&self) -> Option<&ByteString> {
         self.inner.traceparent.as_ref()
+    }
+
+    /// Names the call in answers and logs.
+    pub(super) fn request_id(&self) -> &str {
+        &self.inner.request_id
+    }
+
+    /// Who is calling, for the log; `-` if nobody was named.
+    pub(super) fn principal(&self) -> &str {
+        self.inner.principal.get().map_or("-", |name| &**name)
     }
 
     /// The client's address.
@@ -211,8 +220,11 @@ where
             (None, Ok(foreign)) => (foreign, None),
             (Some(refusal), _) | (None, Err(refusal)) => (None, Some(refusal)),
         };
-        let span = info_span!("call", %method, request_id = %call.inner.request_id);
-        let end = End { call: call.clone(), method, started: Instant::now(), span: span.clone(), code: None };
+        // Of the highest level, so that whatever a call logs has it, however little is logged.
+        let correlation_id = Some(call.correlation_id()).filter(|id| !id.is_empty());
+        let span =
+            error_span!("call", %method, request_id = call.request_id(), correlation_id = correlation_id.as_deref());
+        let end = End::begin(call.clone(), method, span.clone());
         if let Some(status) = refusal {
             return Box::pin(async move { Ok(finish(status.into_http(), end, None)) });
         }
@@ -232,13 +244,12 @@ where
 fn finish(response: Response<Body>, mut end: End, foreign: Option<Foreign>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     if let Some(status) = Status::from_header_map(&parts.headers) {
-        let status = if status.code() == Code::Ok { status } else { repair(status, &end.call.inner.request_id) };
-        end.code = Some(status.code());
+        let status = end.status(status);
         if status.code() != Code::Ok {
             parts = status.into_http::<Body>().into_parts().0;
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&end.call.inner.request_id) {
+    if let Ok(id) = HeaderValue::from_str(end.call.request_id()) {
         parts.headers.insert(REQUEST_ID, id);
     }
     Response::from_parts(parts, Body::new(WatchedBody { body, end, foreign }))
@@ -291,7 +302,7 @@ impl http_body::Body for WatchedBody {
             return Poll::Ready(Some(Ok(Frame::trailers(self.end.trailers(trailers)))));
         }
         let Some(frame) = ready!(polled) else {
-            self.end.code.get_or_insert(Code::Ok);
+            self.end.complete();
             return Poll::Ready(None);
         };
         let frame = frame.map(|frame| match frame.into_trailers() {
@@ -307,44 +318,6 @@ impl http_body::Body for WatchedBody {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// The end of a call, logged when it is dropped.
-struct End {
-    call: Call,
-    method: String,
-    started: Instant,
-    span: Span,
-    /// `None` while the call goes on: if it is dropped so, the client has left.
-    code: Option<Code>,
-}
-
-impl End {
-    fn trailers(&mut self, trailers: HeaderMap) -> HeaderMap {
-        let status = Status::from_header_map(&trailers).unwrap_or_else(|| Status::new(Code::Ok, ""));
-        if status.code() == Code::Ok {
-            self.code = Some(Code::Ok);
-            return trailers;
-        }
-        let status = repair(status, &self.call.inner.request_id);
-        self.code = Some(status.code());
-        let mut repaired = HeaderMap::new();
-        match status.add_header(&mut repaired) {
-            Ok(()) => repaired,
-            Err(_) => trailers,
-        }
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let code = self.code.unwrap_or(Code::Cancelled);
-        let duration_ms = self.started.elapsed().as_secs_f64() * 1000.0;
-        let principal = self.call.inner.principal.get().map_or("-", |name| &**name);
-        let (method, peer) = (&*self.method, &*self.call.inner.peer);
-        let _entered = self.span.enter();
-        info!(principal, peer, code = ?code, duration_ms, "{method} ended with {code:?}");
     }
 }
 

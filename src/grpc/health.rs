@@ -1,7 +1,9 @@
 //! `grpc.health.v1`: overall, for each service, and for the store and the notifier.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use metrics::gauge;
+use parking_lot::Mutex;
 use tokio::{
     select,
     time::{Instant, timeout},
@@ -18,6 +20,7 @@ use crate::{
         event_service_server::EventServiceServer, producer_service_server::ProducerServiceServer,
         topic_service_server::TopicServiceServer,
     },
+    telemetry::metric,
 };
 
 /// The health name of the store.
@@ -33,6 +36,16 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
+    readiness: Arc<Mutex<Readiness>>,
+}
+
+/// What probes are told, for those that ask in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// The server takes calls: it does not drain, and has heard of the store lately.
+    pub serving: bool,
+    /// The store answered when it was last asked.
+    pub store: bool,
 }
 
 impl Health {
@@ -40,13 +53,22 @@ impl Health {
     pub async fn new() -> (Self, HealthServer<HealthService>) {
         let reporter = HealthReporter::new();
         let service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
-        let health = Self { reporter };
+        // The store has just been opened.
+        let readiness = Arc::new(Mutex::new(Readiness { serving: true, store: true }));
+        let health = Self { reporter, readiness };
         health.set_services(true).await;
+        health.set_store(true).await;
         (health, service)
+    }
+
+    /// What probes are told now.
+    pub fn readiness(&self) -> Readiness {
+        *self.readiness.lock()
     }
 
     /// Says whether the server takes calls, under every name of a service.
     pub async fn set_services(&self, serving: bool) {
+        self.readiness.lock().serving = serving;
         let services = [
             "",
             AuthServiceServer::<()>::NAME,
@@ -58,6 +80,12 @@ impl Health {
         for name in services {
             self.set(name, serving).await;
         }
+    }
+
+    async fn set_store(&self, alive: bool) {
+        self.readiness.lock().store = alive;
+        gauge!(metric::STORE_HEALTHY).set(if alive { 1.0 } else { 0.0 });
+        self.set(STORE, alive).await;
     }
 
     async fn set(&self, name: &str, serving: bool) {
@@ -77,7 +105,7 @@ impl Health {
             if alive {
                 seen = Instant::now();
             }
-            self.set(STORE, alive).await;
+            self.set_store(alive).await;
             let now = seen.elapsed() < GRACE && !shutdown.is_draining();
             if now != serving {
                 match now {

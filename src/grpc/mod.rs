@@ -5,6 +5,7 @@ mod authenticate;
 mod call;
 mod consumer_service;
 mod convert;
+mod end;
 mod event_service;
 mod frames;
 mod health;
@@ -19,7 +20,7 @@ mod topic_service;
 
 pub use authenticate::{Authenticate, AuthenticateLayer};
 pub use frames::SubscribeFrame;
-pub use health::Health;
+pub use health::{Health, Readiness};
 pub use routes::{GrpcOptions, routes};
 
 pub(crate) use call::CallLayer;

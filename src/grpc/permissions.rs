@@ -58,6 +58,20 @@ const RPCS: &[(&str, &str, Access)] = &[
 const OPEN_SERVICES: [&str; 3] =
     ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
+/// The methods that these have.
+const OPEN_METHODS: [&str; 4] = ["Check", "List", "Watch", "ServerReflectionInfo"];
+
+/// The method of this path for a metric: `eventflow.v1.TopicService/CreateTopic`, or `unknown`, since
+/// clients may ask for any number of methods that there are not.
+pub(super) fn known_method(path: &str) -> &str {
+    let known = |name: &&str| {
+        let method = name.rsplit('/').next().unwrap_or_default();
+        access(path).is_some()
+            && (!OPEN_SERVICES.iter().any(|of| name.starts_with(of)) || OPEN_METHODS.contains(&method))
+    };
+    path.strip_prefix('/').filter(known).unwrap_or("unknown")
+}
+
 /// What the RPC with this path (`/eventflow.v1.TopicService/CreateTopic`) needs; `None`: there is none.
 pub(super) fn access(path: &str) -> Option<Access> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
@@ -201,6 +215,10 @@ mod tests {
             "/eventflow.v2.AuthService/Login",
         ] {
             assert_eq!(access(unknown), None, "{unknown}");
+            assert_eq!(known_method(unknown), "unknown");
         }
+        assert_eq!(known_method("/grpc.health.v1.Health/Anything"), "unknown");
+        assert_eq!(known_method("/grpc.health.v1.Health/Check"), "grpc.health.v1.Health/Check");
+        assert!(described().iter().all(|path| known_method(path) == &path[1..]));
     }
 }

@@ -14,7 +14,6 @@ macro_rules! reasons {
 
         impl Reason {
             /// Every reason.
-            #[cfg(test)]
             pub(crate) const ALL: &[Reason] = &[$($(Reason::$variant),+),+];
 
             /// The name on the wire.

@@ -115,6 +115,12 @@ impl From<Problem> for Status {
     }
 }
 
+/// The reason that a status gives, if it is one of ours.
+pub(super) fn reason_of(status: &Status) -> Option<Reason> {
+    let said = status.metadata().get(REASON_TRAILER)?;
+    Reason::ALL.iter().find(|reason| said == reason.as_str()).copied()
+}
+
 /// A fault of the server: the chain is logged, and the client gets the request's id alone.
 fn internal(cause: &(dyn Error + 'static)) -> Problem {
     error!(error = %chain(cause), "a call failed inside the server");

@@ -8,11 +8,12 @@ use std::{
     },
 };
 
+use metrics::{Counter, counter};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
 use super::Control;
-use crate::domain::TopicId;
+use crate::{domain::TopicId, telemetry::metric};
 
 /// Wakes the readers of this process. Clones of its `Arc` share one state.
 ///
@@ -23,6 +24,27 @@ pub struct Hub {
     clock: AtomicU64,
     topics: Mutex<HashMap<TopicId, Entry>>,
     controls: broadcast::Sender<Control>,
+    counts: Counts,
+}
+
+/// Why the readers of a topic are woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// This process appended.
+    Append,
+    /// Redis said that another one did.
+    Redis,
+    /// A look at the heads found it.
+    Poll,
+}
+
+/// Wake-ups by cause; the last is for all topics at once.
+#[derive(Debug)]
+struct Counts {
+    append: Counter,
+    redis: Counter,
+    poll: Counter,
+    everything: Counter,
 }
 
 #[derive(Debug)]
@@ -46,7 +68,7 @@ impl Hub {
     /// A hub without readers.
     pub fn new() -> Arc<Self> {
         let (controls, _) = broadcast::channel(CONTROLS);
-        Arc::new(Self { clock: AtomicU64::new(0), topics: Mutex::default(), controls })
+        Arc::new(Self { clock: AtomicU64::new(0), topics: Mutex::default(), controls, counts: Counts::new() })
     }
 
     /// The clock's reading.
@@ -70,11 +92,12 @@ impl Hub {
 
     /// Wakes a topic's readers. Returns the clock's reading of this wake-up if the readers' last one
     /// was not after `since`: then no other came between.
-    pub fn wake(&self, topic: TopicId, since: u64) -> Option<u64> {
+    pub fn wake(&self, topic: TopicId, since: u64, cause: Cause) -> Option<u64> {
         let topics = self.topics.lock();
         let entry = topics.get(&topic)?;
         let now = self.tick();
         let before = entry.woken.send_replace(now);
+        self.counts.of(cause).increment(1);
         (before <= since).then_some(now)
     }
 
@@ -85,6 +108,7 @@ impl Hub {
         for entry in topics.values() {
             entry.woken.send_replace(now);
         }
+        self.counts.everything.increment(topics.len() as u64);
     }
 
     /// The topics that have readers.
@@ -101,6 +125,21 @@ impl Hub {
     /// Control messages from now on. A receiver that lags must look at everything.
     pub fn controls(&self) -> broadcast::Receiver<Control> {
         self.controls.subscribe()
+    }
+}
+
+impl Counts {
+    fn new() -> Self {
+        let of = |cause| counter!(metric::WAKE_UPS, "cause" => cause);
+        Self { append: of("append"), redis: of("redis"), poll: of("poll"), everything: of("everything") }
+    }
+
+    fn of(&self, cause: Cause) -> &Counter {
+        match cause {
+            Cause::Append => &self.append,
+            Cause::Redis => &self.redis,
+            Cause::Poll => &self.poll,
+        }
     }
 }
 
@@ -133,7 +172,7 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use super::Hub;
+    use super::{Cause::Append, Hub};
     use crate::domain::TopicId;
 
     #[tokio::test]
@@ -141,7 +180,7 @@ mod tests {
         let hub = Hub::new();
         let (mut first, mut second) = (hub.register(TopicId(1)), hub.register(TopicId(2)));
         let (before, other) = (first.seen(), second.seen());
-        assert!(hub.wake(TopicId(1), before).is_some());
+        assert!(hub.wake(TopicId(1), before, Append).is_some());
         first.woken().await;
         assert!(first.seen() > before);
         assert_eq!(second.seen(), other);
@@ -152,8 +191,8 @@ mod tests {
         let hub = Hub::new();
         let _reader = hub.register(TopicId(1));
         let sent = hub.clock();
-        assert!(hub.wake(TopicId(1), sent).is_some());
-        assert!(hub.wake(TopicId(1), sent).is_none(), "the first one came after");
+        assert!(hub.wake(TopicId(1), sent, Append).is_some());
+        assert!(hub.wake(TopicId(1), sent, Append).is_none(), "the first one came after");
     }
 
     #[test]
@@ -164,6 +203,6 @@ mod tests {
         assert_eq!(hub.topics(), [TopicId(1)]);
         drop(second);
         assert!(hub.topics().is_empty());
-        assert!(hub.wake(TopicId(1), 0).is_none());
+        assert!(hub.wake(TopicId(1), 0, Append).is_none());
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::domain::{ConsumerId, TopicId};
 
-pub use hub::{Hub, Registration};
+pub use hub::{Cause, Hub, Registration};
 pub use local::LocalNotifier;
 pub use redis::{InvalidRedisUrl, RedisCounts, RedisNotifier, RedisOptions};
 

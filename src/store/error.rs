@@ -1,5 +1,9 @@
 //! How any operation on the store may fail.
 
+use metrics::counter;
+
+use crate::telemetry::metric;
+
 /// The store could not do what was asked, for no fault of the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -35,6 +39,23 @@ impl StoreError {
             Self::Unavailable(_) => true,
             Self::NotNow(_) | Self::Full(_) | Self::Refused(_) | Self::Corrupt(_) => false,
         }
+    }
+
+    /// What kind it is, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "lost",
+            Self::NotNow(_) => "unavailable",
+            Self::Full(_) => "full",
+            Self::Refused(_) => "refused",
+            Self::Corrupt(_) => "corrupt",
+        }
+    }
+
+    /// Itself, counted. Each adapter makes its errors in one place, and calls this there.
+    pub(super) fn counted(self) -> Self {
+        counter!(metric::STORE_ERRORS, "kind" => self.kind()).increment(1);
+        self
     }
 }
 

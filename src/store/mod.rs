@@ -57,6 +57,28 @@ pub trait Store:
 
     /// How often each statement ran in this process, by name, for tests and metrics.
     fn statement_counts(&self) -> Vec<(&'static str, u64)>;
+
+    /// The pools of its connections as they are now, for metrics.
+    fn pools(&self) -> Vec<Pool>;
+}
+
+/// A pool of connections, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// What its connections are for.
+    pub name: &'static str,
+    /// Connections that do something.
+    pub busy: usize,
+    /// Connections that wait for something to do.
+    pub idle: usize,
+}
+
+impl Pool {
+    /// One of `open` connections, of which `idle` have nothing to do.
+    fn new(name: &'static str, open: u32, idle: usize) -> Self {
+        // The two are read one after the other.
+        Self { name, busy: (open as usize).saturating_sub(idle), idle }
+    }
 }
 
 /// A store, shared.

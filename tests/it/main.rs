@@ -19,6 +19,7 @@ mod harness;
 mod harness_works;
 mod idempotency;
 mod login;
+mod metrics;
 mod notify_contract;
 mod observe;
 mod polyglot;

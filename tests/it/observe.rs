@@ -25,7 +25,21 @@ impl Metrics {
 
     /// The value of a metric, over all its labels; 0 if nothing was counted yet.
     pub fn get(&self, name: &str) -> u64 {
-        let values = self.0.lines().filter_map(|line| {
+        self.sum(name, |_| true)
+    }
+
+    /// The value of a metric where these labels have these values, over all others.
+    pub fn with(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.sum(name, |line| labels.iter().all(|(label, value)| line.contains(&format!("{label}=\"{value}\""))))
+    }
+
+    /// All that was said, without the head of HTTP.
+    pub fn text(&self) -> &str {
+        self.0.split_once("\r\n\r\n").expect("an answer of HTTP").1
+    }
+
+    fn sum(&self, name: &str, wanted: impl Fn(&str) -> bool) -> u64 {
+        let values = self.0.lines().filter(|line| wanted(line)).filter_map(|line| {
             let rest = line.strip_prefix(name)?;
             let value = rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next())??;
             Some(value.parse::<f64>().expect("a metric is a number"))

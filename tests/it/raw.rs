@@ -1,8 +1,10 @@
 //! Calls made of bytes, as no generated client would make them.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::{StreamExt, stream};
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::timeout;
 use tonic::{Code, Status, body::Body};
 use tower::ServiceExt;
@@ -32,6 +34,16 @@ pub fn frame_with(flag: u8, length: usize, message: &[u8]) -> Bytes {
     frame.put_u32(u32::try_from(length).expect("a length of a frame has 32 bits"));
     frame.put_slice(message);
     frame.freeze()
+}
+
+/// A call whose message is half there, and whose other half never comes.
+pub fn half_call(path: &str, id: &str) -> Request<Body> {
+    // The frame says 100 bytes.
+    let half = stream::once(async { Ok::<_, Status>(Frame::data(frame_with(0, 100, b"half"))) });
+    let body = StreamBody::new(half.chain(stream::pending()));
+    let request = Request::post(format!("http://server{path}"));
+    let request = request.header("content-type", "application/grpc").header("x-request-id", id);
+    request.body(Body::new(body)).expect("a request that HTTP knows")
 }
 
 /// Sends a body with further headers to the method of a path, and waits for the end, or for the first frame.

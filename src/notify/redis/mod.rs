@@ -19,6 +19,7 @@ use std::{
 
 use async_trait::async_trait;
 use fred::types::config::Config;
+use metrics::{Counter, counter};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,7 +27,10 @@ use uuid::Uuid;
 
 use self::{outbox::Outbox, session::Sessions, wire::Wire};
 use super::{Control, Hub, Notifier, NotifierState};
-use crate::domain::{ServerId, TopicId};
+use crate::{
+    domain::{ServerId, TopicId},
+    telemetry::metric,
+};
 
 /// Schemes of URLs that lead to one Redis, one behind sentinels, or a cluster, with and without TLS.
 const SCHEMES: [&str; 6] = ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
@@ -93,13 +97,44 @@ pub struct RedisCounts {
 #[error("the Redis URL is not one; write redis://[[user]:password@]host[:port][/database], or rediss:// for TLS")]
 pub struct InvalidRedisUrl;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
-    published: AtomicU64,
-    received: AtomicU64,
-    ignored: AtomicU64,
-    lagged: AtomicU64,
-    connected: AtomicU64,
+    published: Tally,
+    received: Tally,
+    ignored: Tally,
+    lagged: Tally,
+    connected: Tally,
+}
+
+/// A count of this notifier, which is also a metric of the process.
+#[derive(Debug)]
+struct Tally {
+    count: AtomicU64,
+    metric: Counter,
+}
+
+impl Counters {
+    fn new() -> Self {
+        let tally = |name: &'static str| Tally { count: AtomicU64::new(0), metric: counter!(name) };
+        Self {
+            published: tally(metric::REDIS_PUBLISHED),
+            received: tally(metric::REDIS_RECEIVED),
+            ignored: tally(metric::REDIS_IGNORED),
+            lagged: tally(metric::REDIS_LAGGED),
+            connected: tally(metric::REDIS_CONNECTED),
+        }
+    }
+}
+
+impl Tally {
+    fn add(&self, count: u64) {
+        self.count.fetch_add(count, Ordering::Relaxed);
+        self.metric.increment(count);
+    }
+
+    fn get(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
 }
 
 impl RedisNotifier {
@@ -113,7 +148,7 @@ impl RedisNotifier {
         hub: Arc<Hub>,
         options: RedisOptions,
     ) -> Result<Self, InvalidRedisUrl> {
-        let (outbox, counters) = (Arc::new(Outbox::default()), Arc::new(Counters::default()));
+        let (outbox, counters) = (Arc::new(Outbox::default()), Arc::new(Counters::new()));
         let (state, watched) = watch::channel(NotifierState::Degraded);
         let sessions = Sessions::new(
             parse(url)?,
@@ -134,7 +169,7 @@ impl RedisNotifier {
     pub fn counts(&self) -> RedisCounts {
         let Counters { published, received, ignored, lagged, connected } = &*self.counters;
         let [published, received, ignored, lagged, connected] =
-            [published, received, ignored, lagged, connected].map(|counter| counter.load(Ordering::Relaxed));
+            [published, received, ignored, lagged, connected].map(Tally::get);
         RedisCounts { published, received, ignored, lagged, connected }
     }
 }

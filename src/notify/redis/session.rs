@@ -1,10 +1,6 @@
 //! Connecting to Redis, listening and publishing, and connecting again when that ends.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
@@ -28,7 +24,7 @@ use super::{
     outbox::Outbox,
     wire::{Heard, Message, Wire},
 };
-use crate::notify::{Control, Hub, NotifierState};
+use crate::notify::{Cause, Control, Hub, NotifierState};
 
 /// Messages that are published without waiting for Redis's answers to those before.
 const CHUNK: usize = 256;
@@ -143,7 +139,7 @@ impl Sessions {
         let heard = listening.message_rx();
         listening.psubscribe(self.wire.pattern()).await?;
         listening.subscribe(self.wire.channels()).await?;
-        self.counters.connected.fetch_add(1, Ordering::Relaxed);
+        self.counters.connected.add(1);
         tokio::select! {
             end = self.listen(heard) => end,
             end = self.beat(&publishing) => end,
@@ -166,7 +162,7 @@ impl Sessions {
                     }
                 }
                 Err(RecvError::Lagged(lost)) => {
-                    self.counters.lagged.fetch_add(lost, Ordering::Relaxed);
+                    self.counters.lagged.add(lost);
                     self.suspect_everything();
                 }
                 Err(RecvError::Closed) => return Err(SessionEnd::Closed),
@@ -177,17 +173,17 @@ impl Sessions {
     fn hear(&self, published: &Published) -> Beat {
         let payload = published.value.as_bytes().unwrap_or_default();
         let Some(Heard { speaker, message }) = self.wire.read(&published.channel, payload) else {
-            self.counters.ignored.fetch_add(1, Ordering::Relaxed);
+            self.counters.ignored.add(1);
             return Beat::None;
         };
-        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        self.counters.received.add(1);
         let own = speaker == self.wire.speaker();
         match message {
             Message::Beat { sent_ms } if own && self.is_fresh(sent_ms) => return Beat::Fresh,
             Message::Beat { .. } => {}
             // What this server says, its own readers knew before.
             Message::Grew(_) | Message::Control(_) if own => {}
-            Message::Grew(topic) => drop(self.hub.wake(topic, self.hub.clock())),
+            Message::Grew(topic) => drop(self.hub.wake(topic, self.hub.clock(), Cause::Redis)),
             Message::Control(Control::Everything) => self.suspect_everything(),
             Message::Control(control) => self.hub.control(control),
         }
@@ -236,7 +232,7 @@ impl Sessions {
                 let sent = chunk.len();
                 try_join_all(chunk.iter().map(|message| self.say(client, *message))).await?;
                 taken.sent(sent);
-                self.counters.published.fetch_add(sent as u64, Ordering::Relaxed);
+                self.counters.published.add(sent as u64);
             }
         }
     }

@@ -7,7 +7,7 @@ use sqlx::{postgres::PgRow, types::Json};
 
 use super::{
     PostgresStore,
-    errors::corrupt,
+    errors::{corrupt, unavailable},
     holds,
     rows::{self, StoredFilter},
     topics::{CREATE_ATTEMPTS, to_limit},
@@ -45,7 +45,7 @@ impl ConsumerStore for PostgresStore {
                 return Err(RegisterConsumerError::TopicNotFound);
             }
         }
-        Err(StoreError::NotNow("others register and delete the consumer all the time".into()).into())
+        Err(unavailable("others register and delete the consumer all the time").into())
     }
 
     async fn find_consumer(&self, name: &ConsumerName) -> Result<Option<Consumer>, StoreError> {

@@ -1,11 +1,17 @@
 //! What an error of the database means to a caller.
 
+use std::time::Duration;
+
 use sqlx::error::DatabaseError;
 
 use crate::store::StoreError;
 
 /// The store error that an error of the driver is.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
+    classify(error).counted()
+}
+
+fn classify(error: sqlx::Error) -> StoreError {
     use sqlx::Error;
     match &error {
         Error::Database(database) => {
@@ -34,10 +40,11 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
 /// The store error of a statement that was not sent, for want of a connection: whatever the reason, an
 /// operator may put it right.
 pub(super) fn not_sent(error: sqlx::Error) -> StoreError {
-    match error.as_database_error().map(Said::of) {
+    let error = match error.as_database_error().map(Said::of) {
         Some(said) => StoreError::NotNow(Box::new(said)),
         None => StoreError::NotNow(Box::new(error)),
-    }
+    };
+    error.counted()
 }
 
 /// Whether the database is read-only: a replica, or demoted.
@@ -45,9 +52,19 @@ pub(super) fn read_only(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == READ_ONLY)
 }
 
+/// The database did not answer in time; what was asked for may happen nevertheless.
+pub(super) fn silent(patience: Duration) -> StoreError {
+    StoreError::Unavailable(format!("the database did not answer within {patience:?}").into()).counted()
+}
+
 /// The row that must be there, or the field that must have this form, is not.
 pub(super) fn corrupt(what: impl Into<String>) -> StoreError {
-    StoreError::Corrupt(what.into())
+    StoreError::Corrupt(what.into()).counted()
+}
+
+/// The database answers, but cannot do this now, for this reason.
+pub(super) fn unavailable(why: &'static str) -> StoreError {
+    StoreError::NotNow(why.into()).counted()
 }
 
 /// What the database said, as far as callers act on it.

@@ -5,7 +5,9 @@ use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 use super::{
-    PostgresStore, identity_rows as identity, rows,
+    PostgresStore,
+    errors::unavailable,
+    identity_rows as identity, rows,
     topics::{CREATE_ATTEMPTS, to_limit},
 };
 use crate::{
@@ -59,7 +61,7 @@ impl IdentityStore for PostgresStore {
                 return Err(RegisterProducerError::Exists(Box::new(producer)));
             }
         }
-        Err(StoreError::NotNow("others register and delete the producer all the time".into()).into())
+        Err(unavailable("others register and delete the producer all the time").into())
     }
 
     async fn find_producer(&self, name: &ProducerName) -> Result<Option<Producer>, StoreError> {

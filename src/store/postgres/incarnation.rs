@@ -6,13 +6,14 @@
 
 use std::time::{Duration, Instant};
 
+use metrics::counter;
 use parking_lot::Mutex;
 use sqlx::{Row, postgres::PgRow};
 use tokio::sync::watch;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::domain::Incarnation;
+use crate::{domain::Incarnation, telemetry::metric};
 
 /// The server that all lanes of a store lead to.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ impl ServerWatch {
     }
 
     fn raise(&self) {
+        counter!(metric::STORE_CHANGES).increment(1);
         self.incarnation.send_modify(|incarnation| incarnation.0 += 1);
     }
 }

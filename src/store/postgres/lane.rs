@@ -11,13 +11,13 @@ use sqlx::{
 use tokio::time::timeout;
 
 use super::{
-    errors::{not_sent, read_only, store_error},
+    errors::{not_sent, read_only, silent, store_error},
     incarnation::ServerWatch,
     session,
 };
 use crate::{
     domain::Incarnation,
-    store::{StoreError, statements::Statements},
+    store::{Pool, StoreError, statements::Statements},
 };
 
 /// How long a statement waits for a connection. Longer than a reconnect takes, shorter than the
@@ -123,6 +123,11 @@ impl Lane {
         self.settle(connection, result).map(|done| done.rows_affected())
     }
 
+    /// Its connections as they are now.
+    pub(super) fn pool(&self, name: &'static str) -> Pool {
+        Pool::new(name, self.pool.size(), self.pool.num_idle())
+    }
+
     /// Ends its connections after the statements under way.
     pub(super) async fn close(&self) {
         self.pool.close().await;
@@ -142,8 +147,7 @@ impl Lane {
     ) -> Result<T, StoreError> {
         let Some(result) = result else {
             connection.close_on_drop();
-            let message = format!("the database did not answer within {STATEMENT_PATIENCE:?}");
-            return Err(StoreError::Unavailable(message.into()));
+            return Err(silent(STATEMENT_PATIENCE));
         };
         result.map_err(|error| {
             if read_only(&error) {

@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 pub use options::PostgresOptions;
 
-use super::{OpenError, Store, StoreError, statements::Statements};
+use super::{OpenError, Pool, Store, StoreError, statements::Statements};
 use crate::domain::Incarnation;
 use incarnation::ServerWatch;
 use lane::Lane;
@@ -77,7 +77,7 @@ impl Store for PostgresStore {
         let row = self.control.one("ping", sqlx::query("select pg_is_in_recovery() as in_recovery")).await?;
         if rows::get(&row, "in_recovery")? {
             self.server.demoted();
-            return Err(StoreError::NotNow("the database has become a replica".into()));
+            return Err(errors::unavailable("the database has become a replica"));
         }
         Ok(())
     }
@@ -88,6 +88,10 @@ impl Store for PostgresStore {
 
     fn statement_counts(&self) -> Vec<(&'static str, u64)> {
         self.statements.counts()
+    }
+
+    fn pools(&self) -> Vec<Pool> {
+        vec![self.appends.pool("appends"), self.reads.pool("reads"), self.control.pool("control")]
     }
 }
 

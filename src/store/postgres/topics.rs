@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{PostgresStore, rows};
+use super::{PostgresStore, errors::unavailable, rows};
 use crate::{
     domain::{NewTopic, Topic, TopicChange, TopicName},
     store::{StoreError, TopicError, TopicStore},
@@ -29,7 +29,7 @@ impl TopicStore for PostgresStore {
                 return Err(TopicError::Exists(Box::new(topic)));
             }
         }
-        Err(StoreError::NotNow("others create and delete the topic all the time".into()).into())
+        Err(unavailable("others create and delete the topic all the time").into())
     }
 
     async fn find_topic(&self, name: &TopicName) -> Result<Option<Topic>, StoreError> {

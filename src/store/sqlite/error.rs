@@ -7,6 +7,15 @@ use crate::store::StoreError;
 
 /// An error of the driver, in the words of the store.
 pub(super) fn failed(error: Error) -> StoreError {
+    classify(error).counted()
+}
+
+/// What is stored cannot be.
+pub(super) fn corrupt(what: String) -> StoreError {
+    StoreError::Corrupt(what).counted()
+}
+
+fn classify(error: Error) -> StoreError {
     match &error {
         Error::Database(refusal) => match primary_code(refusal.as_ref()) {
             ffi::SQLITE_FULL => StoreError::Full(error.into()),

@@ -7,7 +7,7 @@ use sqlx::{
 
 use super::{
     SqliteStore,
-    error::failed,
+    error::{corrupt, failed},
     rows::{optional_time, parsed, time_of},
 };
 use crate::{
@@ -74,7 +74,7 @@ pub(super) async fn add_first_signing_key(store: &SqliteStore, key: &SigningKey)
 /// A SHA-256 hash.
 pub(super) fn hash(row: &SqliteRow, column: &str) -> Result<[u8; 32], StoreError> {
     let bytes: &[u8] = row.try_get(column).map_err(failed)?;
-    bytes.try_into().map_err(|_| StoreError::Corrupt(format!("{column} has {} bytes", bytes.len())))
+    bytes.try_into().map_err(|_| corrupt(format!("{column} has {} bytes", bytes.len())))
 }
 
 fn api_key(row: &SqliteRow) -> Result<ApiKeyRecord, StoreError> {
@@ -82,7 +82,7 @@ fn api_key(row: &SqliteRow) -> Result<ApiKeyRecord, StoreError> {
         "user" => KeyOwner::User(parsed(row, "owner", Username::parse)?),
         "producer" => KeyOwner::Producer(parsed(row, "owner", ProducerName::parse)?),
         "consumer" => KeyOwner::Consumer(parsed(row, "owner", ConsumerName::parse)?),
-        other => return Err(StoreError::Corrupt(format!("{other:?} owns no keys"))),
+        other => return Err(corrupt(format!("{other:?} owns no keys"))),
     };
     Ok(ApiKeyRecord {
         id: row.try_get("id").map_err(failed)?,

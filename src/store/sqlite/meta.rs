@@ -6,6 +6,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    error::corrupt,
     rows::time,
     settings::{Map, borrowed, json, owned, parse},
 };
@@ -83,7 +84,7 @@ pub(super) struct MetaReader {
 impl MetaReader {
     /// The body of an event with this payload.
     pub(super) fn body(&mut self, meta: &str, payload: Payload) -> Result<EventBody, StoreError> {
-        let meta: StoredMeta = parse(meta).map_err(StoreError::Corrupt)?;
+        let meta: StoredMeta = parse(meta).map_err(corrupt)?;
         if share(&mut self.producer, &meta.producer) || self.default_source.is_empty() {
             self.default_source = EventBody::default_source(&self.producer);
         }

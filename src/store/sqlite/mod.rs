@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::error::failed;
-use super::{Store, StoreError, statements::Statements};
+use super::{Pool, Store, StoreError, statements::Statements};
 use crate::domain::Incarnation;
 
 /// Everything that EventFlow keeps, in one folder.
@@ -154,5 +154,11 @@ impl Store for SqliteStore {
 
     fn statement_counts(&self) -> Vec<(&'static str, u64)> {
         self.statements.counts()
+    }
+
+    fn pools(&self) -> Vec<Pool> {
+        [("writer", &self.writer), ("readers", &self.readers)]
+            .map(|(name, pool)| Pool::new(name, pool.size(), pool.num_idle()))
+            .into()
     }
 }

@@ -5,7 +5,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
     SqliteStore,
-    error::failed,
+    error::{corrupt, failed},
     meta::MetaReader,
     rows::{offset, payload, time_of},
 };
@@ -35,7 +35,7 @@ pub(super) async fn read(
     while let Some(row) = rows.try_next().await.map_err(failed)? {
         let event = event(&row, &mut meta)?;
         if event.offset != expected {
-            return Err(StoreError::Corrupt(format!("topic {topic} has {} where {expected} belongs", event.offset)));
+            return Err(corrupt(format!("topic {topic} has {} where {expected} belongs", event.offset)));
         }
         expected = expected.next();
         bytes += event.body.size();

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use sqlx::{Row, TypeInfo, ValueRef, sqlite::SqliteRow};
 use std::time::Duration;
 
-use super::{error::failed, settings};
+use super::{
+    error::{corrupt, failed},
+    settings,
+};
 use crate::{
     domain::{
         Bounds, Consumer, ConsumerId, ConsumerName, Epoch, LogId, NewConsumer, NewTopic, Offset, Payload, Timestamp,
@@ -16,12 +19,12 @@ use crate::{
 /// An offset.
 pub(super) fn offset(row: &SqliteRow, column: &str) -> Result<Offset, StoreError> {
     let value: i64 = row.try_get(column).map_err(failed)?;
-    Offset::new(value).ok_or_else(|| StoreError::Corrupt(format!("{column} is {value}")))
+    Offset::new(value).ok_or_else(|| corrupt(format!("{column} is {value}")))
 }
 
 /// A time in microseconds.
 pub(super) fn time(micros: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_micros(micros).ok_or_else(|| StoreError::Corrupt(format!("{micros} is no time")))
+    Timestamp::from_micros(micros).ok_or_else(|| corrupt(format!("{micros} is no time")))
 }
 
 /// A time in microseconds, of a column.
@@ -42,7 +45,7 @@ pub(super) fn parsed<T>(
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, StoreError> {
     let text: &str = row.try_get(column).map_err(failed)?;
-    parse(text).map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
+    parse(text).map_err(|error| corrupt(format!("{column}: {error}")))
 }
 
 /// A span of time in microseconds, as it is stored.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     SqliteStore,
-    error::failed,
+    error::{corrupt, failed},
     rows::{micros, topic},
 };
 use crate::{
@@ -30,7 +30,7 @@ impl TopicStore for SqliteStore {
             .bind(Timestamp::now().micros());
         let created = query.execute(&mut *tx).await.map_err(failed)?.rows_affected() == 1;
         let topic = find(self, &mut tx, name).await?;
-        let topic = topic.ok_or_else(|| StoreError::Corrupt(format!("topic {name} is created and not there")))?;
+        let topic = topic.ok_or_else(|| corrupt(format!("topic {name} is created and not there")))?;
         if !created {
             return Err(TopicError::Exists(Box::new(topic)));
         }

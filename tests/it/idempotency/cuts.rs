@@ -24,6 +24,7 @@ use crate::{
         postgres::Postgres,
         server::Server,
     },
+    observe::Metrics,
 };
 
 /// So many must have lost an append: its way there, its answer, or the connection just before it.
@@ -94,6 +95,8 @@ async fn events_with_ids_are_stored_once_through_cuts() {
     let (hits, cuts) = cut_often(&proxy, &server).await;
     feed.goes_on().await;
     let acknowledged = feed.stop().await;
+    let counted = Metrics::of(&server).await.get("eventflow_append_retries_total");
+    assert_eq!(counted, lost_appends(&server) as u64);
     let found = acknowledged.assert_found_once(&everything(&client, "orders").await);
     println!(
         "{hits} of {cuts} cuts hit an append, {} acknowledged with ids, {found} found",

@@ -1,6 +1,6 @@
 //! Many caught-up streams of a topic cost one read of the store for each commit at most.
 
-use super::{all_receive, caught_up, two_servers};
+use super::{CROWD, all_receive, caught_up, two_servers};
 use crate::{
     client::Client,
     harness::{
@@ -17,6 +17,7 @@ const STREAMS: usize = 200;
 const MANY: usize = 1000;
 /// Commits, one after the other.
 const COMMITS: usize = 50;
+const CONNECTED: &str = "eventflow_redis_connected_total";
 const READS: &str = "eventflow_log_reads_total";
 
 async fn commits(client: &Client) {
@@ -31,16 +32,20 @@ async fn reads(server: &Server) -> u64 {
 
 /// What one server publishes reaches all streams of another, by few reads there and none here.
 async fn fans_out(redis: Option<&Redis>) {
+    let _alone = CROWD.lock().await;
     let (first, second, client) = two_servers(redis).await;
     let mut streams = caught_up(&client, &second, "orders", 0, MANY).await;
-    let (first_before, second_before) = (reads(&first).await, reads(&second).await);
+    let (first_before, second_before) = (reads(&first).await, Metrics::of(&second).await);
     for n in 1..=COMMITS {
         client.publish_numbered("orders", n, 1).await;
         streams = all_receive(streams, n as i64, n as i64).await;
     }
-    let (here, there) = (reads(&first).await - first_before, reads(&second).await - second_before);
-    println!("{COMMITS} commits reached {MANY} streams by {there} reads, and {here} where they were made");
-    assert!(there <= COMMITS as u64 + 10, "{there} reads for {COMMITS} commits");
+    let (here, after) = (reads(&first).await - first_before, Metrics::of(&second).await);
+    let there = after.get(READS) - second_before.get(READS);
+    // Should Redis fall silent for a moment, all streams look once more when it is heard again.
+    let flaps = after.get(CONNECTED) - second_before.get(CONNECTED);
+    println!("{COMMITS} commits reached {MANY} streams by {there} reads, {flaps} flaps, {here} where they were made");
+    assert!(there <= COMMITS as u64 + 10 + 10 * flaps, "{there} reads for {COMMITS} commits");
     assert_eq!(here, 0, "a server without readers reads nothing");
 }
 
@@ -60,11 +65,14 @@ on_both_stores! {
         let server = backend.server().await.flag("--poll-interval", "1h").start().await;
         let client = Client::admin(&server).await;
         client.create_topic("orders").await;
+        let _alone = CROWD.lock().await;
         let streams = caught_up(&client, &server, "orders", 0, STREAMS).await;
         let before = Metrics::of(&server).await;
         let (_, ()) = tokio::join!(all_receive(streams, 1, COMMITS as i64), commits(&client));
         let after = Metrics::of(&server).await;
-        assert_eq!(after.get(READS) - before.get(READS), 0, "what was just appended is in memory");
+        let flaps = after.get(CONNECTED) - before.get(CONNECTED);
+        let reads = after.get(READS) - before.get(READS);
+        assert!(reads <= 10 * flaps, "what was just appended is in memory: {reads} reads, {flaps} flaps");
         let hits = after.get("eventflow_ring_hits_total") - before.get("eventflow_ring_hits_total");
         assert!(hits >= STREAMS as u64, "{hits} ring hits for {STREAMS} streams");
         let delivered = after.get("eventflow_delivered_events_total") - before.get("eventflow_delivered_events_total");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use eventflow::proto::v1;
 
-use super::{PER_CONNECTION, two_servers};
+use super::{CROWD, PER_CONNECTION, two_servers};
 use crate::{
     client::{Client, Stream, after},
     harness::server::Server,
@@ -44,6 +44,7 @@ async fn idle_streams(client: &Client, server: &Server) -> Vec<Stream> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_idle_streams_cost_one_look_an_interval_and_all_see_an_event_of_another_server() {
+    let _alone = CROWD.lock().await;
     let (first, second, client) = two_servers(None).await;
     let small = resident(&second);
     let streams = idle_streams(&client, &second).await;

@@ -14,6 +14,9 @@ use crate::{
     harness::{databases::Database, redis::Redis, server::Server},
 };
 
+/// Tests with thousands of streams, of which one at a time is enough for a machine.
+static CROWD: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Streams on one connection, below what a server allows.
 const PER_CONNECTION: usize = 100;
 

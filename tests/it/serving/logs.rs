@@ -4,15 +4,16 @@ use eventflow::proto::v1;
 use http::Request;
 use prost::Message;
 use serde_json::Value;
-use tonic::body::Body;
+use tonic::{Code, body::Body};
 use tower::ServiceExt;
 
 use crate::{
     api,
-    client::{A_WHILE, Client, event, from_earliest},
+    client::{A_WHILE, Client, assert_refused, event, from_earliest},
     harness::{
         backend::{Backend, on_both_stores},
         patience::eventually,
+        postgres::Postgres,
         server::Server,
     },
     raw,
@@ -29,11 +30,16 @@ fn ends(server: &Server, id: &str) -> Vec<Value> {
 /// Sends a call and asserts that exactly one line tells of its end.
 async fn logged(server: &Server, client: &Client, path: &str, body: bytes::Bytes, principal: &str) {
     let id = uuid::Uuid::new_v4().to_string();
-    let answer = raw::send(client, path, body, &[("x-request-id", &id)]).await;
+    let correlation = format!("of-{id}");
+    let answer = raw::send(client, path, body, &[("x-request-id", &id), ("x-correlation-id", &correlation)]).await;
     // An open stream has not ended; it does when the answer is dropped, as it was.
     let open = path.ends_with("/Subscribe") && api::is_ok(&answer.status);
     let code = if open { "Cancelled".to_owned() } else { format!("{:?}", answer.status.code()) };
     assert_end(server, &id, path, principal, &code).await;
+    let line = ends(server, &id).pop().unwrap();
+    assert_eq!(line["span"]["correlation_id"], correlation.as_str(), "{line}");
+    let reason = answer.status.metadata().get("eventflow-reason").map(|reason| reason.to_str().unwrap());
+    assert_eq!(line["reason"].as_str(), reason, "{line}");
 }
 
 async fn assert_end(server: &Server, id: &str, path: &str, principal: &str, code: &str) {
@@ -70,6 +76,7 @@ on_both_stores! {
             (&shop, &api::path_of("TopicService", "ListTopics"), &empty, "-"),
             (&admin, &api::path_of("TopicService", "DeleteTopic"), &empty, "users/admin"),
             (&admin, &api::path_of("TopicService", "Nothing"), &empty, "-"),
+            (&nobody, &"/".to_owned(), &empty, "-"),
             (&nobody, &api::path_of("AuthService", "Login"), &empty, "-"),
             (&nobody, &"/grpc.health.v1.Health/Check".to_owned(), &empty, "-"),
             (&admin, &subscribe, &stream, "users/admin"),
@@ -106,22 +113,49 @@ on_both_stores! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_call_and_what_has_no_acceptable_id_has_a_line_too() {
+    let server = Backend::Sqlite.server().await.flag("--log-format", "json").start().await;
+    let nobody = Client::anonymous(&server).await;
+    let path = api::path_of("TopicService", "GetTopic");
+    let request = Request::get(format!("http://server{path}")).header("x-request-id", "a-get").body(Body::empty());
+    raw::exchange(&nobody, request.unwrap()).await;
+    assert_end(&server, "a-get", &path, "-", "InvalidArgument").await;
+
+    let headers = [("x-request-id", "x".repeat(129)), ("x-correlation-id", "its-only-name".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let answer = raw::send(&nobody, &path, raw::frame(b""), &headers).await;
+    let made = answer.headers["x-request-id"].to_str().unwrap();
+    assert_end(&server, made, &path, "-", "InvalidArgument").await;
+    assert_eq!(ends(&server, made)[0]["span"]["correlation_id"], "its-only-name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_logs_names_the_call_however_little_is_logged() {
+    let mut postgres = Postgres::private().await;
+    let server = Server::embedded().environment("EVENTFLOW_DATABASE_URL", &postgres.url("postgres"));
+    let server = server.flag("--log-format", "json").flag("--log", "warn").start().await;
+    let admin = Client::admin(&server).await;
+    postgres.crash().await;
+    let headers = [("x-request-id", "unlucky"), ("x-correlation-id", "order-7")];
+    let path = api::path_of("TopicService", "ListTopics");
+    let answer = raw::send(&admin, &path, raw::frame(b""), &headers).await;
+    assert_refused(&answer.status, Code::Unavailable, "STORAGE_UNAVAILABLE");
+    let lines = server.log();
+    let mut lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.find(|line| line["message"] == "a call failed for want of the store").expect("a line of the call");
+    assert_eq!(line["span"]["request_id"], "unlucky", "{line}");
+    assert_eq!(line["span"]["correlation_id"], "order-7", "{line}");
+    assert_eq!(line["span"]["method"], path, "{line}");
+    assert_eq!(ends(&server, "unlucky").len(), 0, "calls that end are no warnings");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_in_the_middle_of_its_request_is_no_fault_of_the_server() {
     let server = Backend::Sqlite.server().await.flag("--log-format", "json").start().await;
     let admin = Client::admin(&server).await;
     let id = uuid::Uuid::new_v4().to_string();
     let path = api::path_of("TopicService", "GetTopic");
-    // The frame says 100 bytes and the body never ends.
-    let half = futures::stream::once(async {
-        Ok::<_, tonic::Status>(http_body::Frame::data(raw::frame_with(0, 100, b"half")))
-    });
-    let body = http_body_util::StreamBody::new(futures::StreamExt::chain(half, futures::stream::pending()));
-    let request = Request::post(format!("http://server{path}"))
-        .header("content-type", "application/grpc")
-        .header("x-request-id", &id)
-        .body(Body::new(body))
-        .unwrap();
-    let call = tokio::spawn(admin.transport().oneshot(request));
+    let call = tokio::spawn(admin.transport().oneshot(raw::half_call(&path, &id)));
     tokio::time::sleep(A_WHILE).await;
     call.abort();
     let line = eventually("the line of a call", async || ends(&server, &id).pop()).await;
