@@ -68,6 +68,13 @@ impl Client {
         Self { credential: self.credential.clone(), channel: server.channel().await }
     }
 
+    /// This credential on a new connection to any address, such as that of a proxy before a server.
+    pub async fn through(&self, address: std::net::SocketAddr) -> Self {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
+        let channel = endpoint.expect("an address is part of a URL").connect().await.expect("it accepts connections");
+        Self { credential: self.credential.clone(), channel }
+    }
+
     /// What the generated clients call through.
     pub fn transport(&self) -> Transport {
         InterceptedService::new(self.channel.clone(), self.credential.clone())

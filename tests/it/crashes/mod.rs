@@ -2,4 +2,5 @@
 
 mod consumers;
 mod databases;
+mod growth;
 mod servers;
