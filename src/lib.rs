@@ -78,6 +78,15 @@
 //! for all streams of a server by one statement, and each new one has a higher epoch that fences the
 //! commits of the one before.
 
+//!
+//! # When the database is not the one that it was
+//!
+//! Every new connection says which server it leads to. When that changes, older connections are given up,
+//! and the store's [incarnation](domain::Incarnation) is raised before anything is sent to the next one.
+//! An append names the incarnation that its head was read from and is not sent to another; a log in memory
+//! is compared with the stored one before it is read again, and if its newest event is gone
+//! (`broker::shortened`), all streams of the topic end with LOG_SHORTENED.
+
 pub mod auth;
 pub mod broker;
 pub mod cli;

@@ -49,6 +49,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
     settings.check()?;
     let listener = start::bind(settings.listen).await?;
     let http_listener = start::bind(settings.http_listen).await?;
+    start::raise_file_limit(settings.max_connections);
     let shutdown = Shutdown::default();
     let prometheus = http::install_recorder()?;
 

@@ -4,6 +4,7 @@ use std::{error::Error, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::{Parts, ServerRecord};
@@ -74,6 +75,23 @@ pub enum StartError {
 
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+}
+
+/// Files that a server has open besides its clients' connections: the store, Redis, its listeners, logs.
+const OWN_FILES: u64 = 128;
+
+/// Lets the process have as many files open as the system allows, since each connection is one; warns if
+/// those are too few.
+pub(super) fn raise_file_limit(connections: usize) {
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OWN_FILES);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit >= wanted => {}
+        Ok(limit) => warn!(
+            limit, wanted,
+            "this process may have {limit} files open, too few for --max-connections {connections}; raise `ulimit -n`"
+        ),
+        Err(error) => warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// Opens the store, the notifier and the credentials.
