@@ -87,7 +87,8 @@ pub(super) fn raise_file_limit(connections: usize) {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit >= wanted => {}
         Ok(limit) => warn!(
-            limit, wanted,
+            limit,
+            wanted,
             "this process may have {limit} files open, too few for --max-connections {connections}; raise `ulimit -n`"
         ),
         Err(error) => warn!(%error, "the limit of open files cannot be raised"),
