@@ -245,13 +245,11 @@ impl TopicLog {
             return Ok(Found::Trimmed { to: trimmed_to });
         }
         // Before the statement: an append meanwhile must not look like a log that shrank.
-        let tail = self.tail();
-        if tail != Some(after) {
+        let known = self.known_end();
+        if known.tail != Some(after) {
             let heads = self.context.store.heads(&[self.topic]).await?;
             let Some(head) = heads.first().map(|head| head.bounds.head) else { return Ok(Found::Deleted) };
-            if tail.is_some_and(|tail| head < tail) {
-                self.lost_tail(head);
-            }
+            self.lost_tail(known, head);
             if head < after {
                 return Ok(Found::Shortened { head });
             }

@@ -12,17 +12,30 @@ use crate::{
     telemetry::metric,
 };
 
+/// What was known of a log's end at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownEnd {
+    pub(super) tail: Option<Offset>,
+    losses: u64,
+}
+
 impl TopicLog {
     /// How often the log was found to have lost its tail.
     pub(super) fn losses(&self) -> Losses {
         self.state.lock().losses
     }
 
-    /// Somebody found that the log ends at `head`, before what was known of it; that may have been dealt
-    /// with by now.
-    pub(super) fn lost_tail(&self, head: Offset) {
+    /// What is known now, for [`lost_tail`](Self::lost_tail).
+    pub(super) fn known_end(&self) -> KnownEnd {
+        let state = self.state.lock();
+        KnownEnd { tail: state.ring.tail(), losses: state.losses.count }
+    }
+
+    /// Somebody found that the log ends at `head`. If more was `known` before they looked, it lost its
+    /// tail, unless that has been found since: what is in memory by now is the new log.
+    pub(super) fn lost_tail(&self, known: KnownEnd, head: Offset) {
         let mut state = self.state.lock();
-        if state.ring.tail().is_some_and(|tail| tail > head) {
+        if known.tail.is_some_and(|tail| tail > head) && known.losses == state.losses.count {
             self.lose(&mut state, head);
         }
     }
@@ -41,7 +54,7 @@ impl TopicLog {
     pub(super) async fn verify(&self) -> Result<Incarnation, StoreError> {
         loop {
             let incarnation = *self.context.store.incarnation().borrow();
-            let (tail, newest) = {
+            let (tail, newest, losses) = {
                 let mut state = self.state.lock();
                 if state.verified == incarnation {
                     return Ok(incarnation);
@@ -50,7 +63,8 @@ impl TopicLog {
                     state.verified = incarnation;
                     return Ok(incarnation);
                 };
-                (tail, state.ring.newest().map(|event| (event.offset, event.recorded_time)))
+                let newest = state.ring.newest().map(|event| (event.offset, event.recorded_time));
+                (tail, newest, state.losses.count)
             };
             let lost = self.compare(tail, newest).await?;
             if *self.context.store.incarnation().borrow() != incarnation {
@@ -60,7 +74,9 @@ impl TopicLog {
             // Another reader may have been quicker.
             if state.verified < incarnation {
                 state.verified = incarnation;
-                if let Some(head) = lost {
+                if let Some(head) = lost
+                    && state.losses.count == losses
+                {
                     self.lose(&mut state, head);
                 }
             }
