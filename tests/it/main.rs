@@ -22,6 +22,7 @@ mod login;
 mod notify_contract;
 mod observe;
 mod polyglot;
+mod postgres_faults;
 mod raw;
 mod readers;
 mod serving;
