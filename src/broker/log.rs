@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::ring::{Ring, RingBudget};
 use crate::{
-    domain::{Incarnation, Offset, ReadCap, Segment, TopicId, limits},
+    domain::{Incarnation, Offset, ReadCap, Segment, Timestamp, TopicId, limits},
     notify::Hub,
     shutdown::Shutdown,
     store::{LogRead, SharedStore, StoreError},
@@ -67,6 +67,8 @@ pub(super) struct TopicLog {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) ring: Ring,
+    /// The event at the tail of the ring, if that began there: by it the log is known again.
+    pub(super) newest: Option<(Offset, Timestamp)>,
     /// The tail of the ring was the head of the log at this reading of the clock.
     looked: u64,
     /// And nothing announced up to this wake-up lies beyond it.
@@ -110,7 +112,7 @@ impl TopicLog {
         let ring = Ring::new(context.budget.clone());
         let verified = *context.store.incarnation().borrow();
         let losses = Losses::default();
-        let state = State { ring, looked: 0, explained: 0, verified, losses, reads: HashMap::new() };
+        let state = State { ring, newest: None, looked: 0, explained: 0, verified, losses, reads: HashMap::new() };
         Arc::new(Self { topic, context, state: Mutex::new(state) })
     }
 
@@ -246,6 +248,7 @@ impl TopicLog {
         }
         // Before the statement: an append meanwhile must not look like a log that shrank.
         let known = self.known_end();
+        let mut newest = None;
         if known.tail != Some(after) {
             let heads = self.context.store.heads(&[self.topic]).await?;
             let Some(head) = heads.first().map(|head| head.bounds.head) else { return Ok(Found::Deleted) };
@@ -253,10 +256,12 @@ impl TopicLog {
             if head < after {
                 return Ok(Found::Shortened { head });
             }
+            newest = self.event_at(after).await?;
         }
         let mut state = self.state.lock();
         state.ring.begin(after);
         if state.ring.tail() == Some(after) {
+            state.newest = newest.or(state.newest);
             state.looked = state.looked.max(asked);
             state.explained = state.explained.max(asked);
         }
@@ -268,6 +273,7 @@ impl State {
     /// Forgets what is in memory.
     pub(super) fn forget(&mut self) {
         self.ring.clear();
+        self.newest = None;
         (self.looked, self.explained) = (0, 0);
     }
 

@@ -63,7 +63,7 @@ impl TopicLog {
                     state.verified = incarnation;
                     return Ok(incarnation);
                 };
-                let newest = state.ring.newest().map(|event| (event.offset, event.recorded_time));
+                let newest = state.ring.newest().map(|event| (event.offset, event.recorded_time)).or(state.newest);
                 (tail, newest, state.losses.count)
             };
             let lost = self.compare(tail, newest).await?;
@@ -91,13 +91,21 @@ impl TopicLog {
         if bounds.head < tail {
             return Ok(Some(bounds.head));
         }
-        let Some((offset, time)) = newest.filter(|(offset, _)| *offset > bounds.trimmed_to) else { return Ok(None) };
+        let Some(newest) = newest.filter(|(offset, _)| *offset > bounds.trimmed_to) else { return Ok(None) };
+        // Trimmed meanwhile, it cannot be compared, and need not be.
+        let same = self.event_at(newest.0).await?.is_none_or(|found| found == newest);
+        Ok((!same).then_some(newest.0.previous()))
+    }
+
+    /// The event at an offset and when it was recorded; `None` if it was trimmed.
+    pub(super) async fn event_at(&self, offset: Offset) -> Result<Option<(Offset, Timestamp)>, StoreError> {
+        if offset == Offset::ZERO {
+            return Ok(None);
+        }
         let one = ReadCap { events: 1, bytes: 1 };
         let read = self.context.store.read(self.topic, offset.previous(), one).await?;
         let found = read.and_then(|read| read.segment);
         let found = found.as_ref().and_then(|segment| segment.after(offset.previous()).first());
-        // Trimmed meanwhile, it cannot be compared, and need not be.
-        let same = found.is_none_or(|event| event.offset != offset || event.recorded_time == time);
-        Ok((!same).then_some(offset.previous()))
+        Ok(found.filter(|event| event.offset == offset).map(|event| (event.offset, event.recorded_time)))
     }
 }

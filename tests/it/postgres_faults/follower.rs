@@ -31,6 +31,7 @@ pub(super) struct Follower {
 #[derive(Default)]
 struct Seen {
     events: Vec<v1::Event>,
+    caught_up: bool,
     heartbeats: usize,
     longest_silence: Duration,
 }
@@ -67,6 +68,13 @@ impl Follower {
     pub(super) async fn reaches(&mut self, offset: i64) {
         let there = async || (self.last() >= offset || self.task.is_finished()).then_some(());
         eventually_within(PATIENCE, "a stream to go on", there).await;
+        self.lives().await;
+    }
+
+    /// Waits until the server said that the stream has everything that there is.
+    pub(super) async fn catches_up(&mut self) {
+        let there = async || (self.seen.lock().caught_up || self.task.is_finished()).then_some(());
+        eventually_within(PATIENCE, "a stream to catch up", there).await;
         self.lives().await;
     }
 
@@ -115,6 +123,7 @@ async fn follow(mut stream: Stream, mut position: i64, seen: Arc<Mutex<Seen>>) -
                 }
                 seen.events.extend(batch.events);
             }
+            Ok(Some(Frame::CaughtUp(_))) => seen.caught_up = true,
             Ok(Some(Frame::Heartbeat(_))) => seen.heartbeats += 1,
             Ok(Some(_)) => {}
             Ok(None) => panic!("a stream without a stop ended with OK"),

@@ -5,7 +5,7 @@ use tonic_types::StatusExt;
 
 use super::{assert_unavailable, follower::Follower, head, server_on};
 use crate::{
-    client::{Client, assert_refused, event, from_earliest, text},
+    client::{Client, after, assert_refused, event, from_earliest, text},
     feed::everything,
     harness::{
         chaos::Proxy,
@@ -31,12 +31,15 @@ struct Failover {
     replica: Postgres,
     orders: Follower,
     calm: Follower,
+    /// Another server, which has only seen where `orders` ends, and its stream from there on.
+    newcomer: (Server, Follower),
 }
 
 async fn failover() -> Failover {
     let mut primary = Postgres::private().await;
     let proxy = Proxy::to_unix(primary.socket()).await;
-    let (server, client) = server_on(&primary.url_through(proxy.address())).await;
+    let url = primary.url_through(proxy.address());
+    let (server, client) = server_on(&url).await;
     for (topic, count) in [("orders", KEPT), ("calm", CALM)] {
         client.create_topic(topic).await;
         client.publish_numbered(topic, 1, count as usize).await;
@@ -49,16 +52,19 @@ async fn failover() -> Failover {
     client.publish("orders", vec![event("lost"); LOST as usize]).await.unwrap();
     orders.reaches(KEPT + LOST).await;
     calm.reaches(CALM).await;
+    let newcomer = Server::embedded().environment("EVENTFLOW_DATABASE_URL", &url).start().await;
+    let mut at_the_end = Follower::start(&client.on(&newcomer).await, after("orders", KEPT + LOST)).await;
+    at_the_end.catches_up().await;
     primary.kill().await;
     replica.promote().await;
-    Failover { server, client, proxy, replica, orders, calm }
+    Failover { server, client, proxy, replica, orders, calm, newcomer: (newcomer, at_the_end) }
 }
 
-/// The stream ends because its log lost its tail, and delivered nothing of what came in the place of that.
-/// Returns where the log ended, as the end says.
-async fn ends_shortened(orders: Follower) -> i64 {
+/// The stream ends because its log lost its tail, and delivered no event beyond `last`, which would be of what
+/// came in the place of that. Returns where the log ended, as the end says.
+async fn ends_shortened(orders: Follower, last: Option<i64>) -> i64 {
     let (events, end) = orders.ends().await;
-    assert_eq!(events.last().map(|event| event.offset), Some(KEPT + LOST), "events of another log");
+    assert_eq!(events.last().map(|event| event.offset), last, "events of another log");
     assert_refused(&end, Code::DataLoss, "LOG_SHORTENED");
     let info = end.get_details_error_info().expect("ErrorInfo");
     assert_eq!(info.metadata["topic"], "orders");
@@ -94,10 +100,11 @@ async fn go_on(server: &Server, client: &Client, mut calm: Follower) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_that_lost_the_tail_ends_the_streams_that_may_have_seen_it() {
-    let Failover { server, client, proxy, replica, orders, calm } = failover().await;
+    let Failover { server, client, proxy, replica, orders, calm, newcomer } = failover().await;
     proxy.retarget(replica.socket());
     // Nobody publishes: the server looks by itself.
-    assert_eq!(ends_shortened(orders).await, KEPT);
+    assert_eq!(ends_shortened(orders, Some(KEPT + LOST)).await, KEPT);
+    assert_eq!(ends_shortened(newcomer.1, None).await, KEPT);
     assert_eq!(publish(&client, "orders", "first after the loss").await, KEPT + 1);
     go_on(&server, &client, calm).await;
     println!("{LOST} events lost behind {KEPT}: the stream ended with LOG_SHORTENED, publishing and others went on");
@@ -105,16 +112,16 @@ async fn a_failover_that_lost_the_tail_ends_the_streams_that_may_have_seen_it() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_tail_is_noticed_by_a_publisher_too() {
-    let Failover { server, client, proxy, replica, orders, calm } = failover().await;
+    let Failover { server, client, proxy, replica, orders, calm, newcomer: _ } = failover().await;
     proxy.retarget(replica.socket());
     assert_eq!(publish(&client, "orders", "first after the loss").await, KEPT + 1);
-    assert_eq!(ends_shortened(orders).await, KEPT);
+    assert_eq!(ends_shortened(orders, Some(KEPT + LOST)).await, KEPT);
     go_on(&server, &client, calm).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_tail_is_noticed_when_others_have_published_more_than_was_lost() {
-    let Failover { server, client, proxy, replica, orders, calm } = failover().await;
+    let Failover { server, client, proxy, replica, orders, calm, newcomer } = failover().await;
     let url = replica.url("postgres");
     let other = Server::embedded().environment("EVENTFLOW_DATABASE_URL", &url).start().await;
     let elsewhere = client.on(&other).await;
@@ -122,8 +129,9 @@ async fn a_lost_tail_is_noticed_when_others_have_published_more_than_was_lost() 
     assert_eq!(head(&elsewhere, "orders").await, KEPT + 3 * LOST);
     proxy.retarget(replica.socket());
 
-    let end = ends_shortened(orders).await;
+    let end = ends_shortened(orders, Some(KEPT + LOST)).await;
     assert!((KEPT..KEPT + LOST).contains(&end), "the log did not end at {end}");
+    ends_shortened(newcomer.1, None).await;
     assert_eq!(head(&client, "orders").await, KEPT + 3 * LOST);
     go_on(&server, &client, calm).await;
     println!("{LOST} events lost behind {KEPT}, {} others in their place: LOG_SHORTENED at {end}", 3 * LOST);
