@@ -117,6 +117,10 @@ async fn a_lost_tail_is_noticed_by_a_publisher_too() {
     assert_eq!(publish(&client, "orders", "first after the loss").await, KEPT + 1);
     assert_eq!(ends_shortened(orders, Some(KEPT + LOST)).await, KEPT);
     go_on(&server, &client, calm).await;
+    println!(
+        "{LOST} events lost behind {KEPT}: the next one published is {}, and LOG_SHORTENED names {KEPT}",
+        KEPT + 1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
