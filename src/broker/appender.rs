@@ -202,7 +202,8 @@ impl Appender {
                     group.put_back(batch.events);
                     group.learn(known);
                 }
-                Err(Refusal::Failed(error)) if matches!(*error, StoreError::Refused(_)) => {
+                // A smaller request may fit where the group did not.
+                Err(Refusal::Failed(error)) if matches!(*error, StoreError::Refused(_) | StoreError::Full(_)) => {
                     group.put_back(batch.events);
                     return Err((group, error));
                 }

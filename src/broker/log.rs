@@ -15,7 +15,7 @@ use super::{
     topic_counters::TopicCounters,
 };
 use crate::{
-    domain::{Incarnation, Offset, ReadCap, Segment, TopicId, limits},
+    domain::{Incarnation, Offset, ReadCap, Segment, Timestamp, TopicId, limits},
     notify::{Cause, Hub},
     shutdown::Shutdown,
     store::{LogRead, SharedStore, StoreError},
@@ -71,12 +71,16 @@ pub(super) struct TopicLog {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) ring: Ring,
+    /// The event at the tail of the ring, if that began there: by it the log is known again.
+    pub(super) newest: Option<(Offset, Timestamp)>,
     /// The tail of the ring was the head of the log at this reading of the clock.
     looked: u64,
     /// And nothing announced up to this wake-up lies beyond it.
     explained: u64,
     /// What is in memory was found in the log of this incarnation of the store's server.
     pub(super) verified: Incarnation,
+    /// Somebody found less than that.
+    pub(super) suspect: bool,
     /// Times that the log was found to have lost its tail, and where it ended then.
     pub(super) losses: Losses,
     /// Reads under way, by the offset that they go after.
@@ -114,7 +118,16 @@ impl TopicLog {
         let ring = Ring::new(context.budget.clone());
         let verified = *context.store.incarnation().borrow();
         let losses = Losses::default();
-        let state = State { ring, looked: 0, explained: 0, verified, losses, reads: HashMap::new() };
+        let state = State {
+            ring,
+            newest: None,
+            looked: 0,
+            explained: 0,
+            verified,
+            suspect: false,
+            losses,
+            reads: HashMap::new(),
+        };
         Arc::new(Self { topic, counters, context, state: Mutex::new(state) })
     }
 
@@ -249,20 +262,22 @@ impl TopicLog {
             return Ok(Found::Trimmed { to: trimmed_to });
         }
         // Before the statement: an append meanwhile must not look like a log that shrank.
-        let tail = self.tail();
-        if tail != Some(after) {
+        let known = self.known_end();
+        let mut newest = None;
+        if known.tail != Some(after) {
             let heads = self.context.store.heads(&[self.topic]).await?;
             let Some(head) = heads.first().map(|head| head.bounds.head) else { return Ok(Found::Deleted) };
-            if tail.is_some_and(|tail| head < tail) {
-                self.lost_tail(head);
-            }
+            self.lost_tail(known, head);
             if head < after {
+                self.verify().await?;
                 return Ok(Found::Shortened { head });
             }
+            newest = self.event_at(after).await?;
         }
         let mut state = self.state.lock();
         state.ring.begin(after);
         if state.ring.tail() == Some(after) {
+            state.newest = newest.or(state.newest);
             state.looked = state.looked.max(asked);
             state.explained = state.explained.max(asked);
         }
@@ -274,11 +289,15 @@ impl State {
     /// Forgets what is in memory.
     pub(super) fn forget(&mut self) {
         self.ring.clear();
+        self.newest = None;
         (self.looked, self.explained) = (0, 0);
     }
 
     /// What memory knows about what is after `after`; `None` if the store must be asked.
     fn answer(&self, after: Offset, mark: Mark) -> Option<Found> {
+        if self.suspect {
+            return None;
+        }
         if let Some(segment) = self.ring.get(after) {
             counter!(metric::RING_HITS).increment(1);
             return Some(Found::Events { segment: segment.clone(), behind: false });

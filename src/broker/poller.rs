@@ -9,9 +9,9 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::Broker;
+use super::{Broker, shortened::KnownEnd};
 use crate::{
-    domain::{Offset, TopicId},
+    domain::TopicId,
     notify::{Cause, NotifierState},
     store::TopicHead,
     telemetry::metric,
@@ -40,9 +40,9 @@ impl Broker {
             }
             last = Instant::now();
             self.topics().sweep();
-            // The tails before the statement: an append meanwhile must not look like a log that shrank.
-            let tail = |topic| Some((topic, self.topics().log(topic)?.tail()));
-            let topics: Vec<_> = self.hub().topics().into_iter().filter_map(tail).collect();
+            // The ends before the statement: an append meanwhile must not look like a log that shrank.
+            let known = |topic| Some((topic, self.topics().log(topic)?.known_end()));
+            let topics: Vec<_> = self.hub().topics().into_iter().filter_map(known).collect();
             if topics.is_empty() {
                 continue;
             }
@@ -63,17 +63,17 @@ impl Broker {
         }
     }
 
-    fn compare(&self, topics: &[(TopicId, Option<Offset>)], heads: &[TopicHead]) {
-        for &(topic, tail) in topics {
+    fn compare(&self, topics: &[(TopicId, KnownEnd)], heads: &[TopicHead]) {
+        for &(topic, known) in topics {
             let head = heads.iter().find(|head| head.topic == topic).map(|head| head.bounds.head);
-            match (head, tail) {
+            match (head, known.tail) {
                 // A reader is about to look for the first time.
                 (Some(_), None) => {}
                 (Some(head), Some(tail)) if head == tail => {}
                 (Some(head), Some(tail)) if head > tail => drop(self.hub().wake(topic, 0, Cause::Poll)),
                 (Some(head), Some(_)) => {
                     if let Some(log) = self.topics().log(topic) {
-                        log.lost_tail(head);
+                        log.lost_tail(known, head);
                     }
                 }
                 // Deleted: readers find out when they look.

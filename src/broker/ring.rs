@@ -11,7 +11,7 @@ use std::{
 use metrics::counter;
 
 use crate::{
-    domain::{Event, Offset, Segment},
+    domain::{Offset, Segment, Timestamp},
     telemetry::metric,
 };
 
@@ -58,9 +58,10 @@ impl Ring {
         self.tail
     }
 
-    /// The newest event in the run.
-    pub(super) fn newest(&self) -> Option<&Event> {
-        self.run.back().and_then(|segment| segment.events().last())
+    /// The last event of each segment in the run, by which a log is known again.
+    pub(super) fn marks(&self) -> Vec<(Offset, Timestamp)> {
+        let last = self.run.iter().filter_map(|segment| segment.events().last());
+        last.map(|event| (event.offset, event.recorded_time)).collect()
     }
 
     /// The segment with the event after `after`, if it is in the run.

@@ -13,18 +13,33 @@ use crate::{
     telemetry::metric,
 };
 
+/// What was known of a log's end at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownEnd {
+    pub(super) tail: Option<Offset>,
+    losses: u64,
+}
+
 impl TopicLog {
     /// How often the log was found to have lost its tail.
     pub(super) fn losses(&self) -> Losses {
         self.state.lock().losses
     }
 
-    /// Somebody found that the log ends at `head`, before what was known of it; that may have been dealt
-    /// with by now.
-    pub(super) fn lost_tail(&self, head: Offset) {
+    /// What is known now, for [`lost_tail`](Self::lost_tail).
+    pub(super) fn known_end(&self) -> KnownEnd {
+        let state = self.state.lock();
+        KnownEnd { tail: state.ring.tail(), losses: state.losses.count }
+    }
+
+    /// Somebody found that the log ends at `head`. If more was `known` before they looked, it lost its
+    /// tail, unless that has been found since: what is in memory by now is the new log. Readers are woken, and
+    /// the first one finds out how much is left.
+    pub(super) fn lost_tail(&self, known: KnownEnd, head: Offset) {
         let mut state = self.state.lock();
-        if state.ring.tail().is_some_and(|tail| tail > head) {
-            self.lose(&mut state, head);
+        if known.tail.is_some_and(|tail| tail > head) && known.losses == state.losses.count && !state.suspect {
+            state.suspect = true;
+            self.context.hub.wake(self.topic, 0, Cause::Poll);
         }
     }
 
@@ -38,29 +53,33 @@ impl TopicLog {
     }
 
     /// Makes sure that what is in memory is in the log of the server that answers now, and returns that
-    /// server's incarnation. It asks only after the server changed.
+    /// server's incarnation. It asks only after the server changed, or when somebody found too little.
     pub(super) async fn verify(&self) -> Result<Incarnation, StoreError> {
         loop {
             let incarnation = *self.context.store.incarnation().borrow();
-            let (tail, newest) = {
+            let (tail, marks, losses) = {
                 let mut state = self.state.lock();
-                if state.verified == incarnation {
+                if state.is_verified(incarnation) {
                     return Ok(incarnation);
                 }
                 let Some(tail) = state.ring.tail() else {
-                    state.verified = incarnation;
+                    (state.verified, state.suspect) = (incarnation, false);
                     return Ok(incarnation);
                 };
-                (tail, state.ring.newest().map(|event| (event.offset, event.recorded_time)))
+                let mut marks = state.ring.marks();
+                if marks.is_empty() {
+                    marks.extend(state.newest);
+                }
+                (tail, marks, state.losses.count)
             };
-            let lost = self.compare(tail, newest).await?;
+            let lost = self.compare(tail, marks).await?;
             if *self.context.store.incarnation().borrow() != incarnation {
                 continue;
             }
             let mut state = self.state.lock();
             // Another reader may have been quicker.
-            if state.verified < incarnation {
-                state.verified = incarnation;
+            if !state.is_verified(incarnation) && state.losses.count == losses {
+                (state.verified, state.suspect) = (incarnation, false);
                 if let Some(head) = lost {
                     self.lose(&mut state, head);
                 }
@@ -68,21 +87,52 @@ impl TopicLog {
         }
     }
 
-    /// Where the log ends, if it is not the one that has this newest event.
-    async fn compare(&self, tail: Offset, newest: Option<(Offset, Timestamp)>) -> Result<Option<Offset>, StoreError> {
+    /// Up to where the log is still the one that had these events, if it lost any. Where only some are known,
+    /// it says less rather than more.
+    async fn compare(&self, tail: Offset, marks: Vec<(Offset, Timestamp)>) -> Result<Option<Offset>, StoreError> {
         let heads = self.context.store.heads(&[self.topic]).await?;
         // A topic that is gone is noticed by the read.
         let Some(bounds) = heads.first().map(|head| head.bounds) else { return Ok(None) };
-        if bounds.head < tail {
-            return Ok(Some(bounds.head));
+        // What was trimmed meanwhile cannot be compared, and need not be.
+        let marks: Vec<_> = marks.into_iter().filter(|(offset, _)| *offset > bounds.trimmed_to).collect();
+        let Some(&newest) = marks.last() else { return Ok((bounds.head < tail).then_some(bounds.head)) };
+        if bounds.head >= tail && self.has(newest, bounds.head).await? {
+            return Ok(None);
         }
-        let Some((offset, time)) = newest.filter(|(offset, _)| *offset > bounds.trimmed_to) else { return Ok(None) };
+        // Those before `same` are still there; those from `gone` on are not.
+        let (mut same, mut gone) = (0, marks.len());
+        while same < gone {
+            let middle = same.midpoint(gone);
+            match marks.get(middle) {
+                Some(mark) if self.has(*mark, bounds.head).await? => same = middle + 1,
+                Some(_) | None => gone = middle,
+            }
+        }
+        let last = same.checked_sub(1).and_then(|last| marks.get(last));
+        Ok(Some(last.map_or(bounds.trimmed_to, |(offset, _)| *offset)))
+    }
+
+    /// Whether the log has this event; one that was trimmed since the head was read counts as if it had.
+    async fn has(&self, mark: (Offset, Timestamp), head: Offset) -> Result<bool, StoreError> {
+        Ok(self.event_at(mark.0).await?.map_or(mark.0 <= head, |found| found == mark))
+    }
+
+    /// The event at an offset and when it was recorded; `None` if there is none, or it was trimmed.
+    pub(super) async fn event_at(&self, offset: Offset) -> Result<Option<(Offset, Timestamp)>, StoreError> {
+        if offset == Offset::ZERO {
+            return Ok(None);
+        }
         let one = ReadCap { events: 1, bytes: 1 };
         let read = self.context.store.read(self.topic, offset.previous(), one).await?;
         let found = read.and_then(|read| read.segment);
         let found = found.as_ref().and_then(|segment| segment.after(offset.previous()).first());
-        // Trimmed meanwhile, it cannot be compared, and need not be.
-        let same = found.is_none_or(|event| event.offset != offset || event.recorded_time == time);
-        Ok((!same).then_some(offset.previous()))
+        Ok(found.filter(|event| event.offset == offset).map(|event| (event.offset, event.recorded_time)))
+    }
+}
+
+impl State {
+    /// Whether what is in memory is known to be in the log of this incarnation.
+    fn is_verified(&self, incarnation: Incarnation) -> bool {
+        self.verified == incarnation && !self.suspect
     }
 }

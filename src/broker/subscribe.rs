@@ -151,15 +151,14 @@ pub enum SubscribeError {
     },
     /// The log lost its tail: what was recorded is not there any more.
     #[error(
-        "topic {topic} lost its tail: it ended at offset {head}, and what follows is not what was there; the stream \
-         was at {after}"
+        "topic {topic} lost its tail: what is after offset {head} is not what was there; the stream was at {after}"
     )]
     LogShortened {
         /// The topic.
         topic: TopicName,
         /// The position.
         after: Offset,
-        /// The newest offset when that was found.
+        /// Up to here nothing changed, as far as the server can tell.
         head: Offset,
     },
     /// As many streams are open as this server has room for.

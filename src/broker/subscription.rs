@@ -309,7 +309,8 @@ impl Subscription {
                 self.broker.forget_topic(&topic);
                 Some(Ok(self.close(ClosingReason::Deleted, SubscribeError::TopicNotFound { topic })))
             }
-            Ok(Found::Shortened { head }) => Some(Err(self.shortened(head))),
+            // By now, others may have published in the place of what was lost.
+            Ok(Found::Shortened { head }) => Some(Err(self.lost_tail().unwrap_or_else(|| self.shortened(head)))),
             Err(error) if error.is_retryable() => {
                 warn!(topic = %self.handle.topic.settings.name, %error, "a stream cannot read; it tries again");
                 let _ = timeout_at(Instant::now() + STORE_PAUSE, self.broker.shutdown().draining()).await;

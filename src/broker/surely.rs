@@ -12,6 +12,7 @@ use tracing::warn;
 use super::{
     appender::{Appender, Seen},
     publish::Refusal,
+    shortened::KnownEnd,
 };
 use crate::{
     domain::{AppendBatch, Offset, SeenHead},
@@ -97,9 +98,10 @@ impl Appender {
             let floor = aim.floor.map_or(now.head, |floor| floor.min(now.head));
             *aim = Aim { seen: Some(now), floor: Some(floor) };
             batch.seen = SeenHead { head: floor, ..now };
+            let known = self.log.known_end();
             let error = match self.context.store.append(self.topic, batch).await {
                 Ok(appended) => {
-                    self.notice(batch.seen, &appended);
+                    self.notice(known, batch.seen, &appended);
                     return Ok(appended);
                 }
                 Err(AppendError::ServerChanged) => {
@@ -124,16 +126,14 @@ impl Appender {
         let store = &self.context.store;
         let failed = |error| Failure::Store { error, uncertain: false };
         loop {
-            let (incarnation, at) = (*store.incarnation().borrow(), Instant::now());
+            let (incarnation, at, known) = (*store.incarnation().borrow(), Instant::now(), self.log.known_end());
             let heads = store.heads(&[self.topic]).await.map_err(failed)?;
             let gone = Failure::Refused(Refusal::TopicNotFound);
             let head = heads.first().ok_or(gone)?.bounds.head;
             if *store.incarnation().borrow() != incarnation {
                 continue;
             }
-            if self.seen().is_some_and(|seen| seen.head.head > head) {
-                self.log.lost_tail(head);
-            }
+            self.log.lost_tail(known, head);
             let head = SeenHead { head, incarnation };
             self.see(Seen { head, at });
             return Ok(head);
@@ -141,11 +141,11 @@ impl Appender {
     }
 
     /// A batch never lies at or below a head that its own server showed before: there, others' events were.
-    fn notice(&self, seen: SeenHead, appended: &Appended) {
+    fn notice(&self, known: KnownEnd, seen: SeenHead, appended: &Appended) {
         if let Appended::Stored { first, .. } = appended
             && *first <= seen.head
         {
-            self.log.lost_tail(first.previous());
+            self.log.lost_tail(known, first.previous());
         }
     }
 }

@@ -97,10 +97,16 @@ pub struct Acknowledged {
 impl Feed {
     /// Starts publishers that send requests of up to `most` events each.
     pub fn start(client: &Client, topic: &str, publishers: usize, most: usize) -> Self {
+        Self::named(client, topic, "", publishers, most)
+    }
+
+    /// As [`start`](Self::start), with ids that begin with `name`, beside another feed of the topic.
+    pub fn named(client: &Client, topic: &str, name: &str, publishers: usize, most: usize) -> Self {
         let known = Arc::<Known>::default();
         let publish = |publisher| {
             let (client, topic, known) = (client.clone(), topic.to_owned(), known.clone());
-            tokio::spawn(async move { known.publish(&client, &topic, publisher, most).await })
+            let name = format!("{name}{publisher}");
+            tokio::spawn(async move { known.publish(&client, &topic, &name, most).await })
         };
         Self { publishers: (0..publishers).map(publish).collect(), known }
     }
@@ -137,7 +143,7 @@ impl Feed {
 }
 
 impl Known {
-    async fn publish(&self, client: &Client, topic: &str, publisher: usize, most: usize) {
+    async fn publish(&self, client: &Client, topic: &str, publisher: &str, most: usize) {
         for request in 0.. {
             if self.stop.load(Ordering::Relaxed) {
                 return;

@@ -23,6 +23,7 @@ mod metrics;
 mod notify_contract;
 mod observe;
 mod polyglot;
+mod postgres_faults;
 mod raw;
 mod readers;
 mod serving;

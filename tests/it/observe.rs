@@ -4,6 +4,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::harness::server::Server;
 
@@ -14,11 +15,7 @@ pub struct Metrics(String);
 impl Metrics {
     /// Asks a server.
     pub async fn of(server: &Server) -> Self {
-        let mut stream = TcpStream::connect(server.http_listen()).await.expect("metrics are served");
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.expect("a request can be sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("metrics are text");
+        let answer = get(server, "/metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         Self(answer)
     }
@@ -46,6 +43,31 @@ impl Metrics {
         });
         values.sum::<f64>() as u64
     }
+}
+
+/// The answer to a request for a path of plain HTTP.
+async fn get(server: &Server, path: &str) -> String {
+    let mut stream = TcpStream::connect(server.http_listen()).await.expect("HTTP is served");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request can be sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer is text");
+    answer
+}
+
+/// Whether `/readyz` says that the server takes calls.
+pub async fn is_ready(server: &Server) -> bool {
+    let answer = get(server, "/readyz").await;
+    let code = answer.split(' ').nth(1).expect("an answer has a status");
+    assert!(["200", "503"].contains(&code), "{answer}");
+    code == "200"
+}
+
+/// Whether health says SERVING of a name.
+pub async fn serves(server: &Server, name: &str) -> bool {
+    let mut health = HealthClient::new(server.channel().await);
+    let answer = health.check(HealthCheckRequest { service: name.into() }).await.expect("health is served");
+    answer.into_inner().status() == ServingStatus::Serving
 }
 
 /// Bytes of memory of a server that lie in RAM now.

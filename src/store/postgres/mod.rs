@@ -74,9 +74,14 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let row = self.control.one("ping", sqlx::query("select pg_is_in_recovery() as in_recovery")).await?;
-        if rows::get(&row, "in_recovery")? {
+        // Who only reads would never be told that the server was demoted, and would go on reading there.
+        let statement = "select pg_is_in_recovery() as in_recovery,
+            current_setting('transaction_read_only')::bool as read_only";
+        let row = self.control.one("ping", sqlx::query(statement)).await?;
+        if rows::get(&row, "read_only")? {
             self.server.demoted();
+        }
+        if rows::get(&row, "in_recovery")? {
             return Err(errors::unavailable("the database has become a replica"));
         }
         Ok(())

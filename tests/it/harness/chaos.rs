@@ -49,13 +49,16 @@ enum Target {
     Redis(SocketAddr),
 }
 
-/// What is broken now.
-#[derive(Clone, Default)]
+/// What is broken now, and where new connections lead to.
+#[derive(Clone)]
 struct Faults {
+    target: Target,
     /// New connections are closed at once.
     refusing: bool,
     /// How often all connections were cut.
     cuts: u64,
+    /// How often all connections were frozen.
+    freezes: u64,
     /// Flows that stand still.
     stopped: Vec<Flow>,
     /// Published messages of channels whose names contain this vanish.
@@ -84,10 +87,12 @@ impl Proxy {
     async fn before(target: Target) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let faults = watch::Sender::new(Faults::default());
+        let (refusing, cuts, freezes) = (false, 0, 0);
+        let faults = Faults { target, refusing, cuts, freezes, stopped: Vec::new(), swallowed: None };
+        let faults = watch::Sender::new(faults);
         let (accepted, swallowed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let connection = Connection { target, faults: faults.subscribe(), swallowed: Arc::clone(&swallowed) };
-        let task = tokio::spawn(accept(listener, connection, Arc::clone(&accepted))).abort_handle();
+        let connections = accept(listener, faults.subscribe(), Arc::clone(&accepted), Arc::clone(&swallowed));
+        let task = tokio::spawn(connections).abort_handle();
         Proxy { address, faults, accepted, swallowed, task }
     }
 
@@ -109,6 +114,17 @@ impl Proxy {
     /// Cuts every connection there is; new ones are let through.
     pub fn cut(&self) {
         self.faults.send_modify(|faults| faults.cuts += 1);
+    }
+
+    /// Makes every connection there is stand still for ever, in both directions and without an end, as a
+    /// network does that has forgotten it; new ones are let through.
+    pub fn freeze(&self) {
+        self.faults.send_modify(|faults| faults.freezes += 1);
+    }
+
+    /// Leads connections made from now on to another Unix socket; those there are stay where they lead.
+    pub fn retarget(&self, target: PathBuf) {
+        self.faults.send_modify(|faults| faults.target = Target::Unix(target));
     }
 
     /// Refuses new connections, or lets them through again.
@@ -139,38 +155,50 @@ impl Drop for Proxy {
 }
 
 /// One connection, and what it needs to know.
-#[derive(Clone)]
 struct Connection {
     target: Target,
     faults: watch::Receiver<Faults>,
     swallowed: Arc<AtomicU64>,
 }
 
-async fn accept(listener: TcpListener, connection: Connection, accepted: Arc<AtomicU64>) {
+async fn accept(
+    listener: TcpListener,
+    faults: watch::Receiver<Faults>,
+    accepted: Arc<AtomicU64>,
+    swallowed: Arc<AtomicU64>,
+) {
     while let Ok((client, _)) = listener.accept().await {
-        if connection.faults.borrow().refusing {
+        let Faults { target, refusing, .. } = faults.borrow().clone();
+        if refusing {
             continue;
         }
         accepted.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(connection.clone().serve(client));
+        let connection = Connection { target, faults: faults.clone(), swallowed: Arc::clone(&swallowed) };
+        tokio::spawn(connection.serve(client));
     }
 }
 
 impl Connection {
     async fn serve(mut self, client: TcpStream) {
+        let Faults { cuts, freezes, .. } = self.faults.borrow_and_update().clone();
         let _delay = client.set_nodelay(true);
         let Ok(target) = self.connect().await else { return };
-        let (from_client, to_client) = client.into_split();
-        let (from_target, to_target) = tokio::io::split(target);
-        let cuts = self.faults.borrow_and_update().cuts;
-        let mut faults = self.faults.clone();
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_target, mut to_target) = tokio::io::split(target);
         tokio::select! {
             biased;
             // First, so that what is held back is not passed on after a cut. Also when the proxy itself is gone.
-            _ = faults.wait_for(|faults| faults.cuts != cuts) => {}
-            _ = self.pump(from_client, to_target, Flow::ToTarget) => {}
-            _ = self.pump(from_target, to_client, Flow::ToClient) => {}
+            () = self.comes(|faults| faults.cuts != cuts) => {}
+            // Both ends stay open, and neither hears of the other's end.
+            () = self.comes(|faults| faults.freezes != freezes) => self.comes(|faults| faults.cuts != cuts).await,
+            _ = self.pump(&mut from_client, &mut to_target, Flow::ToTarget) => {}
+            _ = self.pump(&mut from_target, &mut to_client, Flow::ToClient) => {}
         }
+    }
+
+    /// Waits for a fault, or for the end of the proxy.
+    async fn comes(&self, fault: impl FnMut(&Faults) -> bool) {
+        drop(self.faults.clone().wait_for(fault).await);
     }
 
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {

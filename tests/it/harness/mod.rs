@@ -5,6 +5,7 @@
 //! ends it when this process is gone, and every file lies in one [`folder`] that goes the same way.
 
 pub mod backend;
+pub mod backup;
 pub mod chaos;
 pub mod databases;
 pub mod folder;
@@ -12,5 +13,6 @@ pub mod guard;
 pub mod patience;
 pub mod postgres;
 pub mod redis;
+pub mod replica;
 pub mod resp;
 pub mod server;

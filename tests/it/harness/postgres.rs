@@ -1,6 +1,7 @@
 //! A private Postgres, on a Unix socket that only this user can reach.
 
 use std::{
+    net::SocketAddr,
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
@@ -11,6 +12,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, User, geteuid},
 };
+use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
 use super::{
@@ -43,12 +45,26 @@ impl Postgres {
     /// The one of this run, started when first asked for.
     pub async fn shared() -> &'static Postgres {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
-        tokio::task::spawn_blocking(|| SHARED.get_or_init(Postgres::start)).await.expect("Postgres starts")
+        let start = || SHARED.get_or_init(|| Postgres::start(None));
+        tokio::task::spawn_blocking(start).await.expect("Postgres starts")
     }
 
     /// Another one, for a test that wants to stop or to kill it; takes a second or two.
     pub async fn private() -> Postgres {
-        tokio::task::spawn_blocking(Postgres::start).await.expect("Postgres starts")
+        tokio::task::spawn_blocking(|| Postgres::start(None)).await.expect("Postgres starts")
+    }
+
+    /// Another one, of which no file may grow beyond `largest` bytes until [`Postgres::start_again`]. If
+    /// that is not a multiple of a page, Postgres takes the page that was cut short for a full disk.
+    pub async fn cramped(largest: u64) -> Postgres {
+        tokio::task::spawn_blocking(move || Postgres::start(Some(largest))).await.expect("Postgres starts")
+    }
+
+    /// Ends it as an administrator would (SIGINT): connections are ended, and everything is written;
+    /// nothing accepts connections until [`Postgres::start_again`].
+    pub async fn stop(&mut self) {
+        self.program.signal(Signal::SIGINT);
+        eventually("a stopped Postgres to end", async || self.program.ended()).await;
     }
 
     /// Ends it as a crash would (SIGQUIT); nothing accepts connections until [`Postgres::start_again`].
@@ -75,7 +91,7 @@ impl Postgres {
     /// Starts it again on what is on its disk.
     pub async fn start_again(&mut self) {
         let folder = self.folder.path().to_owned();
-        self.program = tokio::task::spawn_blocking(move || run(&folder)).await.expect("Postgres starts");
+        self.program = tokio::task::spawn_blocking(move || run(&folder, None)).await.expect("Postgres starts");
     }
 
     /// The URL of a database, through the Unix socket.
@@ -83,30 +99,70 @@ impl Postgres {
         format!("postgres://{SUPERUSER}@localhost:5432/{database}?host={}", self.folder.path().display())
     }
 
+    /// The URL of its first database, by way of a proxy before [`Postgres::socket`].
+    pub fn url_through(&self, proxy: SocketAddr) -> String {
+        format!("postgres://{SUPERUSER}@{proxy}/postgres?sslmode=disable")
+    }
+
+    /// A connection of the superuser to its first database.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url("postgres")).await.expect("Postgres accepts connections")
+    }
+
     /// The Unix socket itself, as the target of a proxy.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join(".s.PGSQL.5432")
     }
 
-    fn start() -> Postgres {
-        let folder = folder::fresh("postgres");
-        let user = unprivileged_user();
-        if let Some((user, group)) = user {
-            chown(folder.path(), Some(user), Some(group)).expect("root may give a folder away");
-        }
-        initdb(folder.path(), user);
-        let program = run(folder.path());
-        Postgres { program, folder }
+    /// The folder of its socket; its data is in `data`.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.program.ended().is_some()
+    }
+
+    /// Starts it in a folder that has data.
+    pub(super) fn start_in(folder: TempDir) -> Postgres {
+        Postgres { program: run(folder.path(), None), folder }
+    }
+
+    fn start(largest: Option<u64>) -> Postgres {
+        let folder = new_folder();
+        initdb(folder.path());
+        Postgres { program: run(folder.path(), largest), folder }
     }
 }
 
+/// A new folder that Postgres may use.
+pub(super) fn new_folder() -> TempDir {
+    let folder = folder::fresh("postgres");
+    if let Some((user, group)) = unprivileged_user() {
+        chown(folder.path(), Some(user), Some(group)).expect("root may give a folder away");
+    }
+    folder
+}
+
+/// Runs a program with arguments such that its files stay below `$1` blocks.
+const CRAMPED: &str = r#"ulimit -S -f "$1" && shift && exec "$@""#;
+/// What `ulimit -f` counts in.
+const BLOCK_BYTES: u64 = 512;
+
 /// Starts Postgres on an initialized folder and waits until it accepts connections.
-fn run(folder: &Path) -> Guarded {
+fn run(folder: &Path, largest: Option<u64>) -> Guarded {
     let binaries = binaries();
     let mut arguments = vec!["-D".into(), display(&folder.join("data")), "-k".into(), display(folder)];
     arguments.extend(SETTINGS.iter().flat_map(|setting| ["-c".into(), (*setting).into()]));
+    let mut path = binaries.join("postgres");
+    if let Some(bytes) = largest {
+        let script = ["-c".into(), CRAMPED.into(), "cramped".into(), (bytes / BLOCK_BYTES).to_string(), display(&path)];
+        arguments.splice(0..0, script);
+        path = "/bin/sh".into();
+    }
     let mut program = Program {
-        path: binaries.join("postgres"),
+        path,
         arguments,
         environment: vec![],
         folder: folder.into(),
@@ -125,30 +181,26 @@ fn run(folder: &Path) -> Guarded {
     program
 }
 
-fn initdb(folder: &Path, user: Option<(u32, u32)>) {
-    let arguments = vec![
-        "-D".into(),
-        display(&folder.join("data")),
-        "-U".into(),
-        SUPERUSER.into(),
-        "--auth=trust".into(),
-        "--encoding=UTF8".into(),
-        "--locale=C.UTF-8".into(),
-        "--no-instructions".into(),
-        "--no-sync".into(),
-    ];
+fn initdb(folder: &Path) {
+    let data = display(&folder.join("data"));
+    let settings = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync"];
+    run_tool(folder, "initdb", &[["-D", &data, "-U", SUPERUSER].as_slice(), &settings].concat());
+}
+
+/// Runs one of the programs that come with Postgres, in a folder, until it has done its work.
+pub(super) fn run_tool(folder: &Path, name: &str, arguments: &[&str]) {
     let mut program = Program {
-        path: binaries().join("initdb"),
-        arguments,
+        path: binaries().join(name),
+        arguments: arguments.iter().map(|argument| argument.to_string()).collect(),
         environment: vec![],
         folder: folder.into(),
-        log: folder.join("initdb.log"),
+        log: folder.join(format!("{name}.log")),
         end: Signal::SIGKILL,
-        user,
+        user: unprivileged_user(),
     }
     .start();
     let code = program.wait();
-    assert_eq!(code, 0, "initdb failed:\n{}", program.log());
+    assert_eq!(code, 0, "{name} failed:\n{}", program.log());
 }
 
 /// The processes that work in a folder, as every process of a Postgres does in its data.

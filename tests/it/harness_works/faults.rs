@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, UnixListener},
     time::timeout,
 };
 
 use crate::harness::{
     chaos::{Flow, Proxy},
     databases::Database,
+    folder,
     postgres::Postgres,
     redis::Redis,
 };
@@ -45,6 +46,51 @@ async fn connections_are_cut_and_refused() {
     assert_eq!(proxy.accepted(), 2);
     proxy.refuse(false);
     redis_through(&proxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frozen_connections_stand_still_without_an_end_and_new_ones_pass() {
+    let proxy = Proxy::to_tcp(Redis::shared().await.address()).await;
+    let mut frozen = redis_through(&proxy).await;
+    frozen.write_all(b"PING\r\n").await.unwrap();
+    expect(&mut frozen, "+PONG\r\n").await;
+    proxy.freeze();
+    let mut fresh = redis_through(&proxy).await;
+    frozen.write_all(b"PING\r\n").await.unwrap();
+    fresh.write_all(b"PING\r\n").await.unwrap();
+    expect(&mut fresh, "+PONG\r\n").await;
+    proxy.flow();
+    assert!(timeout(SILENCE, frozen.read(&mut [0; 1])).await.is_err(), "a frozen connection moves");
+    proxy.cut();
+    assert_eq!(frozen.read(&mut [0; 1]).await.unwrap_or(0), 0, "the connection lives");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_leads_elsewhere_leaves_the_connections_that_there_are() {
+    let folder = folder::fresh("sockets");
+    let [here, there] = ["here", "there"].map(|name| {
+        let path = folder.path().join(name);
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    while stream.read_u8().await.is_ok() && stream.write_all(name.as_bytes()).await.is_ok() {}
+                });
+            }
+        });
+        path
+    });
+    let proxy = Proxy::to_unix(here).await;
+    let mut old = TcpStream::connect(proxy.address()).await.unwrap();
+    old.write_u8(0).await.unwrap();
+    expect(&mut old, "here").await;
+    proxy.retarget(there);
+    let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+    for (stream, answer) in [(&mut old, "here"), (&mut new, "there")] {
+        stream.write_u8(0).await.unwrap();
+        expect(stream, answer).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
