@@ -9,6 +9,7 @@ mod bad_input;
 mod bootstrap;
 mod chance;
 mod client;
+mod cluster;
 mod commands;
 mod consumers;
 mod contract;

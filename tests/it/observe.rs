@@ -5,7 +5,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::server::Server;
+use crate::harness::{patience::eventually, server::Server};
 
 /// What `/metrics` said at one moment.
 #[derive(Debug)]
@@ -14,13 +14,9 @@ pub struct Metrics(String);
 impl Metrics {
     /// Asks a server.
     pub async fn of(server: &Server) -> Self {
-        let mut stream = TcpStream::connect(server.http_listen()).await.expect("metrics are served");
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.expect("a request can be sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("metrics are text");
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        Self(answer)
+        let (status, text) = get(server, "/metrics").await;
+        assert_eq!(status, 200, "{text}");
+        Self(text)
     }
 
     /// The value of a metric, over all its labels; 0 if nothing was counted yet.
@@ -32,6 +28,30 @@ impl Metrics {
         });
         values.sum::<f64>() as u64
     }
+}
+
+/// What `/readyz` says: its status, and why.
+pub async fn readiness(server: &Server) -> (u16, serde_json::Value) {
+    let (status, text) = get(server, "/readyz").await;
+    (status, serde_json::from_str(&text).expect("/readyz answers with JSON"))
+}
+
+/// Waits until a server can rely on being woken by others.
+pub async fn hears_others(server: &Server) {
+    let relied_on = async || (readiness(server).await.1["notifier"] == "serving").then_some(());
+    eventually("a notifier that can be relied on", relied_on).await;
+}
+
+/// The status and the body of a path.
+async fn get(server: &Server, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server.http_listen()).await.expect("HTTP is served");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request can be sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the answer is text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer of HTTP");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status of HTTP");
+    (status, body.to_owned())
 }
 
 /// Bytes of memory of a server that lie in RAM now.
