@@ -2,7 +2,9 @@
 
 mod first_start;
 mod in_turn;
+mod partitions;
 mod rolling;
+mod standstill;
 mod terminations;
 
 use crate::{
