@@ -25,6 +25,7 @@ mod observe;
 mod polyglot;
 mod raw;
 mod readers;
+mod redis_faults;
 mod serving;
 mod sql;
 mod streams;
