@@ -47,11 +47,15 @@ async fn what_was_said_on_both_sides_of_a_partition_is_known_once_it_heals() {
     let mut witnesses = world.witnesses().await;
     stop(&world.ways[1]);
     relies_on_redis(&world.second, false).await;
-    world.here.publish_numbered("orders", 1, 1).await;
-    sleep(A_WHILE).await;
-    let delivered = Metrics::of(&world.second).await.get("eventflow_delivered_events_total");
-    assert_eq!(delivered, 0, "the partition let something through");
-    world.there.publish_numbered("orders", 2, 1).await;
+    let delivered = async |server| {
+        sleep(A_WHILE).await;
+        Metrics::of(server).await.get("eventflow_delivered_events_total")
+    };
+    // Each has two readers.
+    world.there.publish_numbered("orders", 1, 1).await;
+    assert_eq!((delivered(&world.first).await, delivered(&world.second).await), (0, 2), "of the second server's event");
+    world.here.publish_numbered("orders", 2, 1).await;
+    assert_eq!((delivered(&world.first).await, delivered(&world.second).await), (4, 2), "of the first server's event");
     world.ways[1].flow();
     all_reach(&mut witnesses, 2).await;
     world.rely_on_redis(true).await;
