@@ -7,6 +7,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use sqlx::Connection;
 use tokio::{task::JoinHandle, time::sleep};
 use tonic::Code;
 
@@ -14,12 +15,15 @@ use super::Pair;
 use crate::{
     client::{self, Client, Stream, as_consumer, assert_refused, event, from_earliest},
     feed::{Feed, everything},
+    harness::databases::Database,
 };
 
 /// How long the server stands still at least: longer than a hold of 15 s.
 const STANDSTILL: Duration = Duration::from_secs(20);
 /// A hold of 15 s, and 2 s until the waiting stream asks again; here with some patience.
 const BY_LEASE: Duration = Duration::from_secs(25);
+/// How long the server is not told that it lost its consumer.
+const UNTOLD: Duration = Duration::from_secs(1);
 /// A stream of the server may be silent for this long.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -109,7 +113,8 @@ fn waits_for(mut stream: Stream, text: &'static str) -> JoinHandle<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stood_still_loses_its_consumer_and_nothing_else() {
-    let pair = Pair::start().await;
+    let database = Database::fresh().await;
+    let pair = Pair::over(&database, &[]).await;
     let (here, there) = (&pair.here, &pair.there);
     here.create_topic("quiet").await;
     here.register("billing", "orders").await;
@@ -136,7 +141,14 @@ async fn a_server_that_stood_still_loses_its_consumer_and_nothing_else() {
     let waited = stopped.elapsed();
     assert!(waited < BY_LEASE, "the consumer was free after {waited:?}");
     sleep(STANDSTILL.saturating_sub(stopped.elapsed())).await;
+    let mut postgres = database.connect().await;
+    let mut lock = postgres.begin().await.unwrap();
+    let locked = sqlx::query("lock table eventflow.consumers in access exclusive mode");
+    locked.execute(&mut *lock).await.unwrap();
     kill(process, Signal::SIGCONT).unwrap();
+    // It can read, but nobody can tell it that it has lost its consumer: it has to know by its own clock.
+    sleep(UNTOLD).await;
+    lock.rollback().await.unwrap();
 
     let lost = holder.await.expect("the stream ends as it must");
     let (reason, status) = lost.end;
