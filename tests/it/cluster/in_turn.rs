@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Readers on each server.
-const READERS: usize = 3;
+const READERS: usize = 2;
 /// Times at which both servers are published to at once.
 const BURSTS: usize = 20;
 
@@ -35,8 +35,8 @@ async fn publish(pair: &Pair, number: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_two_servers_in_turn_reach_readers_on_both_without_polling() {
-    const AWAITED: usize = 60;
-    const REQUESTS: usize = 300;
+    const AWAITED: usize = 40;
+    const REQUESTS: usize = 240;
     let pair = Pair::without_polls().await;
     let mut witnesses = witnesses(&pair).await;
     let began = Instant::now();

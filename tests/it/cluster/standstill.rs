@@ -38,34 +38,46 @@ async fn commit(client: &Client, epoch: i64, offset: i64) -> Result<(), tonic::S
     client.consumers().commit_offset(request).await.map(drop)
 }
 
-/// The consumer as it was on the server that stood still.
-struct Lost {
+/// The consumer on the server that stands still.
+struct Holder {
+    stream: Stream,
     epoch: i64,
-    /// What it had committed.
-    committed: i64,
-    /// Offsets of all that it was sent, before and after.
+    /// Offsets of all that it was sent.
     sent: Vec<i64>,
-    end: (Reason, tonic::Status),
+    /// What it has committed.
+    committed: i64,
 }
 
-/// Reads as `billing` to the end of the stream, committing until there are `commits` frames.
-async fn hold(client: Client, mut stream: Stream, commits: usize) -> Lost {
-    let epoch = stream.started().await.epoch;
-    let (mut sent, mut committed, mut reason, mut frames) = (Vec::new(), 0, None, 0);
-    loop {
-        match stream.next_within(SILENCE).await {
-            Ok(Some(Frame::Batch(batch))) => {
-                sent.extend(batch.events.iter().map(|event| event.offset));
-                frames += 1;
-                if frames <= commits {
-                    committed = *sent.last().expect("a batch is not empty");
-                    commit(&client, epoch, committed).await.expect("the holder may commit");
-                }
+impl Holder {
+    /// Takes the consumer.
+    async fn start(client: &Client) -> Self {
+        let mut stream = client.subscribe(lively(as_consumer("billing"))).await.unwrap();
+        let epoch = stream.started().await.epoch;
+        Self { stream, epoch, sent: Vec::new(), committed: 0 }
+    }
+
+    /// Reads so many frames with events, and commits each.
+    async fn work(&mut self, client: &Client, mut frames: usize) {
+        while frames > 0 {
+            let Frame::Batch(batch) = self.stream.frame().await else { continue };
+            self.sent.extend(batch.events.iter().map(|event| event.offset));
+            self.committed = *self.sent.last().expect("a batch is not empty");
+            commit(client, self.epoch, self.committed).await.expect("the holder may commit");
+            frames -= 1;
+        }
+    }
+
+    /// Reads to the end of the stream, and returns how it ended.
+    async fn rest(mut self) -> (Self, Option<Reason>, tonic::Status) {
+        let mut reason = None;
+        loop {
+            match self.stream.next_within(SILENCE).await {
+                Ok(Some(Frame::Batch(batch))) => self.sent.extend(batch.events.iter().map(|event| event.offset)),
+                Ok(Some(Frame::Closing(closing))) => reason = Some(closing.reason()),
+                Ok(Some(Frame::CaughtUp(_) | Frame::Heartbeat(_))) => {}
+                Ok(other) => panic!("not what an open stream sends: {other:?}"),
+                Err(status) => return (self, reason, status),
             }
-            Ok(Some(Frame::Closing(closing))) => reason = Some(closing.reason()),
-            Ok(Some(Frame::CaughtUp(_) | Frame::Heartbeat(_))) => {}
-            Ok(other) => panic!("not what an open stream sends: {other:?}"),
-            Err(status) => return Lost { epoch, committed, sent, end: (reason.expect("Closing comes first"), status) },
         }
     }
 }
@@ -124,12 +136,13 @@ async fn a_server_that_stood_still_loses_its_consumer_and_nothing_else() {
     ]
     .map(|stream| waits_for(stream, "after it all"))
     .into();
-    let stream = here.subscribe(lively(as_consumer("billing"))).await.unwrap();
-    let holder = tokio::spawn(hold(here.clone(), stream, 5));
+    let mut holder = Holder::start(here).await;
     let waiting = v1::SubscribeRequest { wait: true, ..lively(as_consumer("billing")) };
     let mut waiter = there.subscribe(waiting).await.unwrap();
     // Publishers of both servers, in the middle of which one stops.
     let feed = Feed::over(&[here.clone(), there.clone()], "orders", 8, 5);
+    holder.work(here, 5).await;
+    let holder = tokio::spawn(holder.rest());
     feed.reaches(200).await;
 
     let process = Pid::from_raw(pair.first.pid());
@@ -150,9 +163,8 @@ async fn a_server_that_stood_still_loses_its_consumer_and_nothing_else() {
     sleep(UNTOLD).await;
     lock.rollback().await.unwrap();
 
-    let lost = holder.await.expect("the stream ends as it must");
-    let (reason, status) = lost.end;
-    assert_eq!(reason, Reason::TakenOver);
+    let (lost, reason, status) = holder.await.expect("the stream ends as it must");
+    assert_eq!(reason, Some(Reason::TakenOver));
     assert_refused(&status, Code::Aborted, "CONSUMER_FENCED");
     assert!(lost.sent.iter().copied().eq(1..=lost.sent.len() as i64), "a gap or a repeat");
     let last = *lost.sent.last().expect("it was sent something");

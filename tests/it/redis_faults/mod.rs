@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The time within which a lost Redis must be noticed: 2 s without the own beat; here with some patience.
-const NOTICE: Duration = Duration::from_secs(8);
+const NOTICE: Duration = Duration::from_secs(10);
 /// Servers that never look for events that nobody told them of.
 const NO_POLLS: [(&str, &str); 1] = [("--poll-interval", "1h")];
 const POLLS: &str = "eventflow_polls_total";
