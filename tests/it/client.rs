@@ -1,6 +1,6 @@
 //! A client of a server under test, with a credential.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use eventflow::proto::v1::{
     self, auth_service_client::AuthServiceClient, consumer_service_client::ConsumerServiceClient,
@@ -12,7 +12,7 @@ use tonic::{
     Code, Request, Status, Streaming,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::Channel,
+    transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
 
@@ -68,10 +68,10 @@ impl Client {
         Self { credential: self.credential.clone(), channel: server.channel().await }
     }
 
-    /// This credential on a new connection to any address, such as that of a proxy before a server.
-    pub async fn through(&self, address: std::net::SocketAddr) -> Self {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
-        let channel = endpoint.expect("an address is part of a URL").connect().await.expect("it accepts connections");
+    /// This credential on a new connection by way of a proxy.
+    pub async fn through(&self, proxy: SocketAddr) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{proxy}")).expect("an address is a URL's part");
+        let channel = endpoint.connect().await.expect("the server behind the proxy accepts connections");
         Self { credential: self.credential.clone(), channel }
     }
 
@@ -189,7 +189,12 @@ pub struct Stream {
 impl Stream {
     /// The next frame; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<subscribe_response::Frame>, Status> {
-        let frame = timeout(DEADLINE, self.frames.message()).await.expect("a stream is not silent for so long")?;
+        self.next_within(DEADLINE).await
+    }
+
+    /// As [`Stream::next`], of a stream that may be silent for this long.
+    pub async fn next_within(&mut self, deadline: Duration) -> Result<Option<subscribe_response::Frame>, Status> {
+        let frame = timeout(deadline, self.frames.message()).await.expect("a stream is not silent for so long")?;
         Ok(frame.map(|frame| frame.frame.expect("a frame is of a known kind")))
     }
 

@@ -18,7 +18,7 @@ use tokio::{
 use tonic::{Code, Status};
 
 use crate::{
-    client::{Client, after, event, from_earliest},
+    client::{Client, Stream, after, event, from_earliest},
     harness::patience::eventually_within,
 };
 
@@ -35,7 +35,7 @@ fn keyed(id: &str) -> v1::NewEvent {
 /// Whether a publisher whose events have ids would repeat after this: the server was lost, or says so.
 pub fn may_be_repeated(status: &Status) -> bool {
     match status.metadata().get("eventflow-reason").map(|reason| reason.as_bytes()) {
-        Some(reason) => [&b"OUTCOME_UNKNOWN"[..], b"STORAGE_UNAVAILABLE", b"OVERLOADED"].contains(&reason),
+        Some(reason) => [&b"OUTCOME_UNKNOWN"[..], b"STORAGE_UNAVAILABLE", b"OVERLOADED", b"DRAINING"].contains(&reason),
         // What the client's transport makes of a broken connection.
         None => [Code::Unavailable, Code::Unknown, Code::Internal, Code::Cancelled].contains(&status.code()),
     }
@@ -43,8 +43,18 @@ pub fn may_be_repeated(status: &Status) -> bool {
 
 /// Publishes events with ids, again and again until they are acknowledged.
 pub async fn publish_surely(client: &Client, topic: &str, events: &[v1::NewEvent]) -> Vec<v1::Published> {
+    publish_somewhere(std::slice::from_ref(client), 0, topic, events).await
+}
+
+/// As [`publish_surely`], first as the client of this index, and after each failure as the next one.
+async fn publish_somewhere(
+    clients: &[Client],
+    first: usize,
+    topic: &str,
+    events: &[v1::NewEvent],
+) -> Vec<v1::Published> {
     let start = Instant::now();
-    loop {
+    for client in clients.iter().cycle().skip(first % clients.len()) {
         let call = timeout(PATIENCE, client.publish(topic, events.to_vec()));
         match call.await.expect("a publish ends in time") {
             Ok(published) => return published,
@@ -53,6 +63,7 @@ pub async fn publish_surely(client: &Client, topic: &str, events: &[v1::NewEvent
         assert!(start.elapsed() < PATIENCE, "a request was not acknowledged for {PATIENCE:?}");
         sleep(PAUSE).await;
     }
+    panic!("there is no client to publish as");
 }
 
 /// Everything that a topic has, from its first event on.
@@ -102,11 +113,21 @@ impl Feed {
 
     /// As [`start`](Self::start), with ids that begin with `name`, beside another feed of the topic.
     pub fn named(client: &Client, topic: &str, name: &str, publishers: usize, most: usize) -> Self {
+        Self::begin(std::slice::from_ref(client), topic, name, publishers, most)
+    }
+
+    /// As [`start`](Self::start), with publishers that begin as one client each, in turn, and go on as the next one
+    /// after each failure.
+    pub fn over(clients: &[Client], topic: &str, publishers: usize, most: usize) -> Self {
+        Self::begin(clients, topic, "", publishers, most)
+    }
+
+    fn begin(clients: &[Client], topic: &str, name: &str, publishers: usize, most: usize) -> Self {
         let known = Arc::<Known>::default();
         let publish = |publisher| {
-            let (client, topic, known) = (client.clone(), topic.to_owned(), known.clone());
+            let (clients, topic, known) = (clients.to_vec(), topic.to_owned(), known.clone());
             let name = format!("{name}{publisher}");
-            tokio::spawn(async move { known.publish(&client, &topic, &name, most).await })
+            tokio::spawn(async move { known.publish(&clients, &topic, publisher, &name, most).await })
         };
         Self { publishers: (0..publishers).map(publish).collect(), known }
     }
@@ -143,14 +164,14 @@ impl Feed {
 }
 
 impl Known {
-    async fn publish(&self, client: &Client, topic: &str, publisher: &str, most: usize) {
+    async fn publish(&self, clients: &[Client], topic: &str, publisher: usize, name: &str, most: usize) {
         for request in 0.. {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
             let count = 1 + request % most;
-            let events: Vec<_> = (0..count).map(|n| keyed(&format!("{publisher}-{request}-{n}"))).collect();
-            let published = publish_surely(client, topic, &events).await;
+            let events: Vec<_> = (0..count).map(|n| keyed(&format!("{name}-{request}-{n}"))).collect();
+            let published = publish_somewhere(clients, publisher, topic, &events).await;
             assert_eq!(published.len(), count);
             let first = published[0].offset;
             assert!(
@@ -237,5 +258,52 @@ async fn read_on(client: &Client, topic: &str, seen: &Mutex<Vec<v1::Event>>) -> 
             Ok(None) => panic!("a stream without a stop ended with OK"),
             Err(status) => return status,
         }
+    }
+}
+
+/// A reader of a topic whose one stream must live through everything.
+pub struct Witness {
+    stream: Stream,
+    seen: Vec<v1::Event>,
+}
+
+impl Witness {
+    /// Starts to read from the earliest event on.
+    pub async fn start(client: &Client, topic: &str) -> Self {
+        let heartbeat_interval = Some(prost_types::Duration { seconds: 5, nanos: 0 });
+        let request = v1::SubscribeRequest { heartbeat_interval, ..from_earliest(topic) };
+        let mut stream = client.subscribe(request).await.expect("a stream opens");
+        stream.started().await;
+        Self { stream, seen: Vec::new() }
+    }
+
+    /// Reads until it has seen this offset, without a gap or a repeat.
+    pub async fn reaches(&mut self, offset: i64) {
+        let start = Instant::now();
+        while (self.seen.len() as i64) < offset {
+            match self.stream.frame().await {
+                Frame::Batch(batch) => {
+                    for event in batch.events {
+                        assert_eq!(event.offset, self.seen.len() as i64 + 1, "a gap or a repeat");
+                        self.seen.push(event);
+                    }
+                }
+                Frame::CaughtUp(_) | Frame::Heartbeat(_) => {}
+                other => panic!("neither events nor a sign of life: {other:?}"),
+            }
+            assert!(start.elapsed() < PATIENCE, "{} of {offset} events were seen", self.seen.len());
+        }
+    }
+
+    /// What it saw so far, from the first event on.
+    pub fn seen(&self) -> &[v1::Event] {
+        &self.seen
+    }
+}
+
+/// Waits until each has seen this offset.
+pub async fn all_reach(witnesses: &mut [Witness], offset: i64) {
+    for witness in witnesses {
+        witness.reaches(offset).await;
     }
 }

@@ -6,7 +6,7 @@ use tokio::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::harness::server::Server;
+use crate::harness::{patience::eventually, server::Server};
 
 /// What `/metrics` said at one moment.
 #[derive(Debug)]
@@ -15,9 +15,9 @@ pub struct Metrics(String);
 impl Metrics {
     /// Asks a server.
     pub async fn of(server: &Server) -> Self {
-        let answer = get(server, "/metrics").await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        Self(answer)
+        let (status, text) = get(server, "/metrics").await;
+        assert_eq!(status, 200, "{text}");
+        Self(text)
     }
 
     /// The value of a metric, over all its labels; 0 if nothing was counted yet.
@@ -45,22 +45,35 @@ impl Metrics {
     }
 }
 
-/// The answer to a request for a path of plain HTTP.
-async fn get(server: &Server, path: &str) -> String {
+/// What `/readyz` says: its status, and why.
+pub async fn readiness(server: &Server) -> (u16, serde_json::Value) {
+    let (status, text) = get(server, "/readyz").await;
+    (status, serde_json::from_str(&text).expect("/readyz answers with JSON"))
+}
+
+/// Waits until a server can rely on being woken by others.
+pub async fn hears_others(server: &Server) {
+    let relied_on = async || (readiness(server).await.1["notifier"] == "serving").then_some(());
+    eventually("a notifier that can be relied on", relied_on).await;
+}
+
+/// The status and the body of a path.
+async fn get(server: &Server, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server.http_listen()).await.expect("HTTP is served");
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("a request can be sent");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer is text");
-    answer
+    stream.read_to_string(&mut answer).await.expect("the answer is text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer of HTTP");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status of HTTP");
+    (status, body.to_owned())
 }
 
 /// Whether `/readyz` says that the server takes calls.
 pub async fn is_ready(server: &Server) -> bool {
-    let answer = get(server, "/readyz").await;
-    let code = answer.split(' ').nth(1).expect("an answer has a status");
-    assert!(["200", "503"].contains(&code), "{answer}");
-    code == "200"
+    let (status, text) = get(server, "/readyz").await;
+    assert!([200, 503].contains(&status), "{text}");
+    status == 200
 }
 
 /// Whether health says SERVING of a name.

@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    ops::Range,
     path::PathBuf,
     sync::OnceLock,
     time::Duration,
@@ -18,6 +19,9 @@ use super::{
     guard::{Guarded, Program},
     patience::eventually_blocking,
 };
+
+/// Below those that systems give to whoever connects, or listens on any port.
+const PORTS: Range<u16> = 10_000..30_000;
 
 /// A running Redis of our own.
 pub struct Redis {
@@ -175,9 +179,11 @@ fn ping(address: SocketAddr, password: &str) -> std::io::Result<[u8; 12]> {
     Ok(answer)
 }
 
+/// A port that nobody is given who asks the system for any: a killed Redis must find it free.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
-    listener.local_addr().expect("a bound socket has an address").port()
+    let any = || PORTS.start + (Uuid::new_v4().as_u128() % PORTS.len() as u128) as u16;
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    std::iter::repeat_with(any).take(100).find(free).expect("one of a hundred loopback ports is free")
 }
 
 fn binary() -> PathBuf {
