@@ -8,7 +8,7 @@ use std::{
 use eventflow::proto::v1::{self, subscribe_response::Frame};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     client::{Client, Stream},
@@ -41,7 +41,12 @@ impl Follower {
     pub(super) async fn start(client: &Client, request: v1::SubscribeRequest) -> Self {
         let heartbeat_interval = Some(HEARTBEAT.try_into().expect("a short time"));
         let request = v1::SubscribeRequest { heartbeat_interval, ..request };
-        let mut stream = client.subscribe(request).await.expect("the stream opens");
+        // A database that has just come back may keep the server waiting for a connection.
+        let opened = async || match client.subscribe(request.clone()).await {
+            Err(status) if status.code() == Code::Unavailable => None,
+            opened => Some(opened.expect("the stream opens")),
+        };
+        let mut stream = eventually_within(PATIENCE, "a stream to open", opened).await;
         let started = stream.started().await;
         let position = started.position.as_ref().expect("a start has a position").offset;
         let seen = Arc::<Mutex<Seen>>::default();
