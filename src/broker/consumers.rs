@@ -38,6 +38,12 @@ pub enum ConsumersError {
     /// This version serves no consumers of this mode.
     #[error("MODE_QUEUE is not served yet; use MODE_ORDERED")]
     ModeUnavailable,
+    /// The change is one for the other mode.
+    #[error("consumer {consumer} is in MODE_ORDERED, which has no leases, attempts and pauses")]
+    WrongMode {
+        /// The consumer.
+        consumer: ConsumerName,
+    },
     /// The caller may not see this consumer.
     #[error("{principal} has no access to consumer {consumer}")]
     Denied {
@@ -181,7 +187,7 @@ impl Broker {
 }
 
 impl ConsumerView {
-    fn plain(consumer: Consumer, bounds: Option<Bounds>) -> Self {
+    pub(super) fn plain(consumer: Consumer, bounds: Option<Bounds>) -> Self {
         Self { consumer, bounds, lag_time: None, connections: Vec::new(), connection_count: 0 }
     }
 

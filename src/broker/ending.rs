@@ -57,12 +57,23 @@ impl Subscription {
     }
 
     async fn consumer_end(&self) -> Option<(ClosingReason, SubscribeError)> {
-        let hold = self.reader.hold().filter(|hold| hold.is_lost())?;
+        let moved = || (ClosingReason::ConsumerChanged, SubscribeError::Rotated(ClosingReason::ConsumerChanged));
+        let hold = self.reader.hold()?;
+        if !hold.is_lost() {
+            return hold.is_changed().then(moved);
+        }
         let consumer = self.reader.consumer_name()?.clone();
         let found = timeout_at(self.soon(), self.broker.store().find_consumer(&consumer)).await;
-        let same = matches!(&found, Ok(Ok(Some(found))) if found.id == hold.consumer());
-        if matches!(found, Ok(Ok(_))) && !same {
-            return Some((ClosingReason::Deleted, SubscribeError::ConsumerNotFound { consumer }));
+        match found {
+            Ok(Ok(Some(found))) if found.id == hold.consumer() => {
+                // A stream that took it since has to be asked for it anew, as all others.
+                if found.revision != hold.revision() {
+                    return Some(moved());
+                }
+            }
+            Ok(Ok(_)) => return Some((ClosingReason::Deleted, SubscribeError::ConsumerNotFound { consumer })),
+            // The store cannot be asked, and what matters is known.
+            Ok(Err(_)) | Err(_) => {}
         }
         Some((ClosingReason::TakenOver, SubscribeError::ConsumerFenced { consumer }))
     }

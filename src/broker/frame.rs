@@ -112,6 +112,11 @@ pub(super) struct RunCap {
 const EVENT_OVERHEAD: usize = 48;
 
 impl Run {
+    /// About how many bytes its events take on the wire.
+    pub(super) fn bytes(&self) -> usize {
+        self.iter().map(|event| event.body.size() + self.topic.as_str().len() + EVENT_OVERHEAD).sum()
+    }
+
     /// The next events of a segment after `after` that pass the filter, and the offset up to which
     /// everything is in it or left out; `None` if none of the rest passes.
     pub(super) fn pick(

@@ -48,12 +48,14 @@ pub(super) struct Hold {
     holds: Arc<Holds>,
     consumer: ConsumerId,
     epoch: Epoch,
+    /// Of the consumer as it was taken.
+    revision: u64,
     state: Arc<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    standing: watch::Sender<Standing>,
+    status: watch::Sender<Status>,
     /// Since when the client has not asked for the next frame.
     unread_since: Mutex<Option<Instant>>,
     progress: Mutex<Progress>,
@@ -70,6 +72,15 @@ struct Progress {
     stored: Offset,
 }
 
+/// What is known of a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Status {
+    standing: Standing,
+    /// The consumer was not changed or moved since it had this one.
+    revision: u64,
+    paused: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Until(Instant),
@@ -83,12 +94,13 @@ impl Holds {
 
     /// Keeps a hold that the store granted to a claim sent at `asked`.
     pub(super) fn keep(self: &Arc<Self>, taken: &Consumer, asked: Instant) -> Hold {
-        let Consumer { id: consumer, epoch, stored, .. } = *taken;
-        let standing = watch::channel(Standing::Until(asked + limits::HOLD_LEASE)).0;
+        let Consumer { id: consumer, epoch, stored, revision, paused, .. } = *taken;
+        let standing = Standing::Until(asked + limits::HOLD_LEASE);
+        let status = watch::channel(Status { standing, revision, paused }).0;
         let progress = Mutex::new(Progress { sent: stored, position: stored, stored });
-        let state = Arc::new(State { standing, unread_since: Mutex::new(None), progress });
+        let state = Arc::new(State { status, unread_since: Mutex::new(None), progress });
         self.held.lock().insert((consumer, epoch), Arc::downgrade(&state));
-        Hold { holds: self.clone(), consumer, epoch, state }
+        Hold { holds: self.clone(), consumer, epoch, revision, state }
     }
 
     /// Renews all holds until the process stops: regularly, and when somebody says that a consumer
@@ -168,7 +180,7 @@ impl Holds {
             held.iter().filter_map(|(key, state)| Some((*key, state.upgrade()?))).collect()
         };
         for ((consumer, epoch), state) in held {
-            state.standing.send_replace(Standing::Lost);
+            state.lose();
             self.release(consumer, epoch);
         }
     }
@@ -186,7 +198,7 @@ impl Holds {
         let patience = if self.shutdown.is_draining() { STALLED_IN_DRAIN } else { STALLED };
         let (stalled, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, state)| state.is_stalled(patience));
         for ((consumer, epoch), state) in stalled {
-            state.standing.send_replace(Standing::Lost);
+            state.lose();
             self.release(consumer, epoch);
         }
         if held.is_empty() {
@@ -196,18 +208,15 @@ impl Holds {
         let asked = Instant::now();
         match self.store.renew_holds(&keys, limits::HOLD_LEASE).await {
             Ok(renewed) => {
+                let renewed: HashMap<_, _> = renewed.iter().map(|hold| ((hold.consumer, hold.epoch), hold)).collect();
+                let standing = Standing::Until(asked + limits::HOLD_LEASE);
                 for (key, state) in held {
-                    let standing = match renewed.contains(&key) {
-                        true => Standing::Until(asked + limits::HOLD_LEASE),
-                        false => Standing::Lost,
-                    };
-                    state.standing.send_if_modified(|now| {
-                        let changed = *now != Standing::Lost;
-                        if changed {
-                            *now = standing;
+                    match renewed.get(&key) {
+                        Some(hold) => {
+                            state.renewed(Status { standing, revision: hold.revision, paused: hold.paused });
                         }
-                        changed
-                    });
+                        None => state.lose(),
+                    }
                 }
             }
             Err(error) => warn!(%error, holds = keys.len(), "the holds of ordered consumers were not renewed"),
@@ -238,26 +247,39 @@ impl Hold {
 
     /// Whether the stream may send events now.
     pub(super) fn stands(&self) -> bool {
-        match *self.state.standing.borrow() {
-            Standing::Until(end) => Instant::now() < end,
-            Standing::Lost => false,
-        }
+        self.state.status.borrow().stands()
     }
 
-    /// Whether another stream has the consumer, or it is gone.
+    /// Whether another stream has the consumer, or it is gone or was moved.
     pub(super) fn is_lost(&self) -> bool {
-        *self.state.standing.borrow() == Standing::Lost
+        self.state.status.borrow().standing == Standing::Lost
     }
 
-    /// Completes when the hold is lost, and, if it did not stand for the caller, when it stands.
-    pub(super) async fn changed(&self, stood: bool) {
-        let mut standing = self.state.standing.subscribe();
-        let news = |now: &Standing| match now {
-            Standing::Lost => true,
-            Standing::Until(end) => !stood && Instant::now() < *end,
+    /// The revision of the consumer as it was taken.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether the consumer was changed since it was taken.
+    pub(super) fn is_changed(&self) -> bool {
+        self.state.status.borrow().revision != self.revision
+    }
+
+    /// Whether delivery is stopped.
+    pub(super) fn is_paused(&self) -> bool {
+        self.state.status.borrow().paused
+    }
+
+    /// Completes when the hold is lost, the consumer is changed, or is not paused or running as the caller
+    /// knows; and, if the hold did not stand for the caller, when it stands.
+    pub(super) async fn changed(&self, stood: bool, paused: bool) {
+        let mut status = self.state.status.subscribe();
+        let news = |now: &Status| {
+            let standing = now.standing == Standing::Lost || (!stood && now.stands());
+            standing || now.revision != self.revision || now.paused != paused
         };
         // The sender lives in the hold itself.
-        let _ = standing.wait_for(news).await;
+        let _ = status.wait_for(news).await;
     }
 
     /// Notes how far the stream is, and the last event that it sent, if it sent any.
@@ -265,6 +287,17 @@ impl Hold {
         let mut progress = self.state.progress.lock();
         progress.sent = sent.unwrap_or(progress.sent);
         progress.position = position;
+    }
+
+    /// Notes that events were trimmed before they could be sent, and counts them for the consumer.
+    pub(super) fn skipped(&self, from: Offset, to: Offset) {
+        self.advanced(None, to);
+        let (store, consumer, epoch) = (self.holds.store.clone(), self.consumer, self.epoch);
+        self.holds.shutdown.spawn(async move {
+            if let Err(error) = store.skip_trimmed(consumer, epoch, from, to).await {
+                warn!(%error, "events that were trimmed before they were delivered are not counted");
+            }
+        });
     }
 
     /// The client asks for a frame.
@@ -288,7 +321,32 @@ impl Drop for Hold {
     }
 }
 
+impl Status {
+    fn stands(&self) -> bool {
+        match self.standing {
+            Standing::Until(end) => Instant::now() < end,
+            Standing::Lost => false,
+        }
+    }
+}
+
 impl State {
+    /// The hold is over, for good.
+    fn lose(&self) {
+        self.status.send_modify(|status| status.standing = Standing::Lost);
+    }
+
+    /// The hold was renewed; one that was lost stays so.
+    fn renewed(&self, now: Status) {
+        self.status.send_if_modified(|status| {
+            let stands = status.standing != Standing::Lost;
+            if stands {
+                *status = now;
+            }
+            stands
+        });
+    }
+
     fn is_stalled(&self, patience: Duration) -> bool {
         self.unread_since.lock().is_some_and(|since| since.elapsed() > patience)
     }

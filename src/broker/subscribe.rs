@@ -245,7 +245,7 @@ impl Broker {
         Ok(subscription)
     }
 
-    fn room_for_stream(&self, principal: &Principal) -> Result<StreamRoom, SubscribeError> {
+    pub(super) fn room_for_stream(&self, principal: &Principal) -> Result<StreamRoom, SubscribeError> {
         let refused = |none| {
             counter!(metric::STREAMS_REFUSED).increment(1);
             match none {
@@ -258,7 +258,7 @@ impl Broker {
         self.streams().open(&principal.name).map_err(refused)
     }
 
-    async fn existing(&self, topic: &TopicName) -> Result<TopicHandle, SubscribeError> {
+    pub(super) async fn existing(&self, topic: &TopicName) -> Result<TopicHandle, SubscribeError> {
         self.topic_now(topic).await?.ok_or_else(|| SubscribeError::TopicNotFound { topic: topic.clone() })
     }
 

@@ -50,6 +50,8 @@ pub struct Subscription {
     /// A segment of which not everything was sent.
     rest: Option<Rest>,
     caught_up: bool,
+    /// The client was told that delivery is stopped.
+    paused: bool,
     pub(super) heartbeat_at: Instant,
     pub(super) ends_at: Instant,
     pub(super) credential_at: Instant,
@@ -126,6 +128,7 @@ impl Subscription {
             stop: None,
             rest: None,
             caught_up: false,
+            paused: false,
             _room: room,
             broker,
             id,
@@ -268,6 +271,14 @@ impl Subscription {
         if !self.reader.hold().is_none_or(Hold::stands) {
             return self.wait(false).await;
         }
+        let paused = self.reader.hold().is_some_and(Hold::is_paused);
+        if paused != self.paused {
+            self.paused = paused;
+            return Some(Ok(self.heartbeat()));
+        }
+        if paused {
+            return self.wait(true).await;
+        }
         if let Some(rest) = self.rest.take() {
             return self.batch(rest.segment).map(Ok);
         }
@@ -279,7 +290,7 @@ impl Subscription {
         let found = select! {
             found = log.read(self.position, mark) => found,
             () = shutdown.draining() => return None,
-            () = changed(&self.reader, true) => return None,
+            () = changed(&self.reader, true, self.paused) => return None,
             () = sleep_until(deadline) => {
                 return (Instant::now() >= self.heartbeat_at).then(|| Ok(self.heartbeat()));
             }
@@ -348,6 +359,9 @@ impl Subscription {
         check_kept(topic, self.position, self.bounds, self.request.skip_trimmed)?;
         let from = self.position.next();
         (self.position, self.told) = (to, to);
+        if let Some(hold) = self.reader.hold() {
+            hold.skipped(from, to);
+        }
         Ok(Frame::Skipped { from, to })
     }
 
@@ -359,7 +373,7 @@ impl Subscription {
         select! {
             () = shutdown.draining() => {}
             () = self.registration.woken() => {}
-            () = changed(&self.reader, stood) => {}
+            () = changed(&self.reader, stood, self.paused) => {}
             () = sleep_until(deadline) => {}
         }
         (Instant::now() >= self.heartbeat_at).then(|| Ok(self.heartbeat()))
@@ -367,7 +381,7 @@ impl Subscription {
 
     fn heartbeat(&mut self) -> Frame {
         self.told = self.position;
-        Frame::Heartbeat { position: self.position(), paused: false, waiting: false }
+        Frame::Heartbeat { position: self.position(), paused: self.paused, waiting: false }
     }
 
     fn position(&mut self) -> Position {
@@ -378,9 +392,9 @@ impl Subscription {
 }
 
 /// Completes when the hold of the reader's consumer is not what the caller knows any more.
-async fn changed(reader: &Reader, stood: bool) {
+async fn changed(reader: &Reader, stood: bool, paused: bool) {
     match reader.hold() {
-        Some(hold) => hold.changed(stood).await,
+        Some(hold) => hold.changed(stood, paused).await,
         None => std::future::pending().await,
     }
 }

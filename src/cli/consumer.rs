@@ -10,6 +10,7 @@ use super::{
     filter::{self, Condition, condition},
     moment::{moment, show_duration, show_time},
     output::{Listing, Output},
+    poll,
 };
 use crate::proto::v1::{self, Consumer, consumer::Start, consumer_service_client::ConsumerServiceClient};
 
@@ -29,6 +30,38 @@ pub(super) enum ConsumerCommand {
         #[arg(default_value = "")]
         topic: String,
     },
+    /// Change which events a consumer wants; its streams end and resume with the change.
+    Update {
+        /// The consumer.
+        name: String,
+        /// Only events with type=order.*, key=K, attr.NAME=V, correlation=ID or producer=NAME; may be repeated.
+        #[arg(long = "filter", value_parser = condition, value_name = "CONDITION", required_unless_present = "all")]
+        filters: Vec<Condition>,
+        /// Every event.
+        #[arg(long, conflicts_with = "filters")]
+        all: bool,
+    },
+    /// Move a consumer, also back; its streams end and resume at the new place.
+    #[command(after_help = "Example:\n  eventflow consumer seek billing --from-time -1h")]
+    Seek {
+        /// The consumer.
+        name: String,
+        /// Where it goes on.
+        #[command(flatten)]
+        start: StartArgs,
+    },
+    /// Stop delivery; streams stay open.
+    Pause {
+        /// The consumer.
+        name: String,
+    },
+    /// Restart delivery.
+    Resume {
+        /// The consumer.
+        name: String,
+    },
+    /// Print the next events of a consumer that no stream has; nothing is moved unless --commit is given.
+    Poll(poll::PollArgs),
     /// Forget a consumer with its position; the events stay.
     Delete {
         /// The consumer.
@@ -91,6 +124,18 @@ pub(super) async fn run(connection: &Connection, output: Output, command: Consum
             let request = connection.request(v1::GetConsumerRequest { name }).await?;
             client.get_consumer(request).await?.into_inner().consumer
         }
+        ConsumerCommand::Update { name, filters, all: _ } => {
+            let filter = Some(filter::filter(&filters).unwrap_or_default());
+            let request = v1::UpdateConsumerRequest { name, filter, ..Default::default() };
+            client.update_consumer(connection.request(request).await?).await?.into_inner().consumer
+        }
+        ConsumerCommand::Seek { name, start } => {
+            let request = connection.request(v1::SeekConsumerRequest { name, start: Some(seek_to(start)?) }).await?;
+            client.seek_consumer(request).await?.into_inner().consumer
+        }
+        ConsumerCommand::Pause { name } => pause(connection, name, true).await?,
+        ConsumerCommand::Resume { name } => pause(connection, name, false).await?,
+        ConsumerCommand::Poll(args) => return poll::run(connection, output, args).await,
         ConsumerCommand::List { topic } => return list(connection, output, topic).await,
         ConsumerCommand::Delete { name, yes } => {
             confirm(&format!("Forget the consumer {name} and its position for good?"), yes)?;
@@ -101,6 +146,24 @@ pub(super) async fn run(connection: &Connection, output: Output, command: Consum
     };
     let consumer = consumer.unwrap_or_default();
     output.item("Consumer", &consumer, &fields(&consumer))
+}
+
+async fn pause(connection: &Connection, name: String, paused: bool) -> Result<Option<Consumer>, Failure> {
+    let request = connection.request(v1::PauseConsumerRequest { name, paused }).await?;
+    Ok(ConsumerServiceClient::new(connection.channel()).pause_consumer(request).await?.into_inner().consumer)
+}
+
+/// Where a consumer is to go on, which has to be said.
+fn seek_to(start: StartArgs) -> Result<v1::seek_consumer_request::Start, Failure> {
+    use v1::seek_consumer_request::Start;
+    let StartArgs { earliest, head, from, after, from_time } = start;
+    let at = |at: v1::StartAt| Start::StartAt(at.into());
+    let start = from.map(|offset| offset - 1).or(after).map(Start::AfterOffset);
+    start
+        .or(from_time.map(Start::StartTime))
+        .or(earliest.then(|| at(v1::StartAt::Earliest)))
+        .or(head.then(|| at(v1::StartAt::Head)))
+        .ok_or_else(|| Failure::Usage("say where: --earliest, --head, --from, --after or --from-time".to_owned()))
 }
 
 async fn list(connection: &Connection, output: Output, topic: String) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ mod metrics;
 mod moment;
 mod note;
 mod output;
+mod poll;
 mod producer;
 mod publish;
 mod retry;

@@ -96,6 +96,26 @@ pub struct NewConsumer {
     pub queue: QueuePolicy,
 }
 
+/// What is to change about a consumer; `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsumerChange {
+    /// Which events it wants.
+    pub filter: Option<Filter>,
+}
+
+/// A hold that was renewed, and what was done to its consumer meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RenewedHold {
+    /// The consumer.
+    pub consumer: ConsumerId,
+    /// The stream's epoch.
+    pub epoch: Epoch,
+    /// That of the consumer now.
+    pub revision: u64,
+    /// Delivery is stopped.
+    pub paused: bool,
+}
+
 /// A consumer as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumer {
@@ -115,6 +135,8 @@ pub struct Consumer {
     pub paused: bool,
     /// Events that retention removed before they were delivered.
     pub trimmed_events: u64,
+    /// Raised whenever the consumer is changed or moved.
+    pub revision: u64,
 }
 
 /// A stream that serves a consumer now.

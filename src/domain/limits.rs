@@ -44,6 +44,10 @@ pub const PAGE_ITEMS: usize = 1000;
 pub const PAGE_ITEMS_DEFAULT: usize = 50;
 /// Events in one frame of a stream.
 pub const FRAME_EVENTS: usize = 1000;
+/// Events in the answer to one Poll when the request does not say.
+pub const POLL_EVENTS_DEFAULT: usize = 100;
+/// How long a Poll may wait for events.
+pub const POLL_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Bytes in one frame of a stream, below the 4 MiB that clients accept by default.
 pub const FRAME_BYTES: usize = 3 << 20;
 /// Bytes of metadata (headers) in a call.

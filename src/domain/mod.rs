@@ -20,8 +20,8 @@ mod topic;
 
 pub use batch::{AppendBatch, BatchId, Incarnation, KnownId, PendingEvent, ReadCap, SeenHead, Segment};
 pub use consumer::{
-    Connection, Consumer, ConsumerId, ConsumerName, Epoch, Mode, NewConsumer, QueuePolicy, ServerId, StartFrom,
-    SubscriptionId,
+    Connection, Consumer, ConsumerChange, ConsumerId, ConsumerName, Epoch, Mode, NewConsumer, QueuePolicy, RenewedHold,
+    ServerId, StartFrom, SubscriptionId,
 };
 pub use event::{Attributes, Event, EventBody, NewEvent, Payload};
 pub use filter::{Filter, TypePattern};

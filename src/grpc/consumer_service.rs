@@ -67,9 +67,12 @@ impl ConsumerService for Consumers {
 
     async fn update_consumer(
         &self,
-        _request: Request<v1::UpdateConsumerRequest>,
+        request: Request<v1::UpdateConsumerRequest>,
     ) -> Result<Response<v1::UpdateConsumerResponse>, Status> {
-        Err(Problem::unavailable("UpdateConsumer").into())
+        let (name, change, for_queue) = convert::consumer_update(request.into_inner())?;
+        let updated = self.0.update_consumer(&name, change, for_queue).await;
+        let consumer = updated.map_err(|error| Problem::from(error).of_change())?;
+        Ok(Response::new(v1::UpdateConsumerResponse { consumer: Some(convert::consumer(consumer)) }))
     }
 
     async fn delete_consumer(
@@ -86,16 +89,25 @@ impl ConsumerService for Consumers {
 
     async fn seek_consumer(
         &self,
-        _request: Request<v1::SeekConsumerRequest>,
+        request: Request<v1::SeekConsumerRequest>,
     ) -> Result<Response<v1::SeekConsumerResponse>, Status> {
-        Err(Problem::unavailable("SeekConsumer").into())
+        let (name, start) = convert::seek(request.into_inner())?;
+        let moved = self.0.seek_consumer(&name, start).await;
+        let consumer = moved.map_err(|error| Problem::from(error).of_change())?;
+        Ok(Response::new(v1::SeekConsumerResponse { consumer: Some(convert::consumer(consumer)) }))
     }
 
     async fn pause_consumer(
         &self,
-        _request: Request<v1::PauseConsumerRequest>,
+        request: Request<v1::PauseConsumerRequest>,
     ) -> Result<Response<v1::PauseConsumerResponse>, Status> {
-        Err(Problem::unavailable("PauseConsumer").into())
+        let v1::PauseConsumerRequest { name, paused } = request.into_inner();
+        let mut checks = Checks::default();
+        let name = checks.consumer("name", &name);
+        let name = checks.finish(name)?;
+        let changed = self.0.pause_consumer(&name, paused).await;
+        let consumer = changed.map_err(|error| Problem::from(error).of_change())?;
+        Ok(Response::new(v1::PauseConsumerResponse { consumer: Some(convert::consumer(consumer)) }))
     }
 
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<SubscribeFrame, Status>> + Send>>;
@@ -111,8 +123,11 @@ impl ConsumerService for Consumers {
         Ok(Response::new(Box::pin(frames(subscription))))
     }
 
-    async fn poll(&self, _request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
-        Err(Problem::unavailable("Poll").into())
+    async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
+        let principal = caller(&request)?;
+        let poll = convert::poll(request.into_inner())?;
+        let polled = self.0.poll_consumer(&principal, poll).await.map_err(Problem::from)?;
+        Ok(Response::new(convert::polled(polled)))
     }
 
     async fn commit_offset(

@@ -322,6 +322,7 @@ impl From<ConsumersError> for Problem {
             ConsumersError::NotFound { consumer } => consumer_not_found(message, consumer),
             ConsumersError::TopicNotFound { topic } => topic_not_found(message, topic),
             ConsumersError::ModeUnavailable => Self::new(Reason::ModeUnavailable, message),
+            ConsumersError::WrongMode { consumer } => Self::new(Reason::WrongMode, message).precondition(consumer),
             ConsumersError::Denied { .. } => denied(message),
             ConsumersError::Start(error) => error.into(),
             ConsumersError::Store(error) => error.into(),

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::{
-    Connection, Consumer, ConsumerId, ConsumerName, Epoch, NewConsumer, Offset, ServerId, SubscriptionId, TopicId,
+    Connection, Consumer, ConsumerChange, ConsumerId, ConsumerName, Epoch, NewConsumer, Offset, RenewedHold, ServerId,
+    SubscriptionId, TopicId,
 };
 
 /// Registering consumers, holding them, and storing their offsets.
@@ -47,11 +48,8 @@ pub trait ConsumerStore {
 
     /// Renews holds for `lease` from now, by one statement, and returns the ones that still stand.
     /// A hold that ran out stands as long as no other stream took the consumer.
-    async fn renew_holds(
-        &self,
-        holds: &[(ConsumerId, Epoch)],
-        lease: Duration,
-    ) -> Result<Vec<(ConsumerId, Epoch)>, StoreError>;
+    async fn renew_holds(&self, holds: &[(ConsumerId, Epoch)], lease: Duration)
+    -> Result<Vec<RenewedHold>, StoreError>;
 
     /// Gives a hold back and forgets its connection. With another epoch it changes nothing.
     async fn release_hold(&self, consumer: ConsumerId, epoch: Epoch) -> Result<(), StoreError>;
@@ -63,6 +61,35 @@ pub trait ConsumerStore {
     /// nothing. An epoch that is not the consumer's newest is [`CommitError::Fenced`], and an offset
     /// beyond the topic's head is [`CommitError::BeyondHead`]; both change nothing.
     async fn commit_offset(&self, consumer: ConsumerId, epoch: Epoch, offset: Offset) -> Result<Offset, CommitError>;
+
+    /// Changes a consumer, raises its revision, and returns it as it is then; `None` if there is none of this
+    /// name.
+    async fn update_consumer(
+        &self,
+        name: &ConsumerName,
+        change: &ConsumerChange,
+    ) -> Result<Option<Consumer>, StoreError>;
+
+    /// Stops or restarts delivery, and returns the consumer; `None` if there is none of this name. Asking for
+    /// what is so already changes nothing.
+    async fn pause_consumer(&self, name: &ConsumerName, paused: bool) -> Result<Option<Consumer>, StoreError>;
+
+    /// Moves the stored offset, also back, raises the revision, and gives the consumer a new epoch, so that
+    /// the stream that has it has lost it; `None` if there is no such consumer (any more).
+    async fn seek_consumer(&self, consumer: ConsumerId, offset: Offset) -> Result<Option<Consumer>, StoreError>;
+
+    /// Counts events `from` to `to` among those that were trimmed before they were delivered; those that were
+    /// counted before do not count again. With an epoch that is not the newest it changes nothing.
+    async fn skip_trimmed(
+        &self,
+        consumer: ConsumerId,
+        epoch: Epoch,
+        from: Offset,
+        to: Offset,
+    ) -> Result<(), StoreError>;
+
+    /// How long the hold of the stream that has a consumer lasts; `None` if none has it.
+    async fn held_for(&self, consumer: ConsumerId) -> Result<Option<Duration>, StoreError>;
 
     /// The streams that serve a consumer now, oldest first, at most `limit`, and how many there are.
     async fn connections(&self, consumer: ConsumerId, limit: usize) -> Result<(Vec<Connection>, usize), StoreError>;

@@ -18,7 +18,7 @@ use crate::{
 const OPEN: [&str; 2] = ["Login", "RefreshToken"];
 
 /// RPCs that the protos have and this version does not serve.
-const UNAVAILABLE: [&str; 25] = [
+const UNAVAILABLE: [&str; 21] = [
     "ChangePassword",
     "CreateApiKey",
     "CreateUser",
@@ -32,16 +32,12 @@ const UNAVAILABLE: [&str; 25] = [
     "ListEvents",
     "ListUsers",
     "Logout",
-    "PauseConsumer",
-    "Poll",
     "PublishStream",
     "RedriveDeadLetters",
     "RefreshToken",
     "RevokeApiKey",
     "RotateApiKey",
-    "SeekConsumer",
     "Settle",
-    "UpdateConsumer",
     "UpdateProducer",
     "UpdateUser",
 ];

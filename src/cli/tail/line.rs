@@ -14,19 +14,19 @@ use crate::{
 };
 
 /// Writes events to standard output. Waiting for a slow reader of it does not hold up the other tasks.
-pub(super) struct Printer {
+pub(in crate::cli) struct Printer {
     output: Output,
     stdout: Stdout,
 }
 
 impl Printer {
     /// In this format.
-    pub(super) fn new(output: Output) -> Self {
+    pub(in crate::cli) fn new(output: Output) -> Self {
         Self { output, stdout: tokio::io::stdout() }
     }
 
     /// Writes events, a line each; they are with the reader when it returns.
-    pub(super) async fn print<'a>(&mut self, events: impl Iterator<Item = &'a Event>) -> Result<(), Failure> {
+    pub(in crate::cli) async fn print<'a>(&mut self, events: impl Iterator<Item = &'a Event>) -> Result<(), Failure> {
         let mut lines = String::new();
         for event in events {
             if self.output.is_json() {

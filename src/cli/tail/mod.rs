@@ -14,6 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::{follow::Tail, request::Wanted};
+
+pub(super) use self::line::Printer;
 use super::{
     connection::Connection,
     failure::Failure,

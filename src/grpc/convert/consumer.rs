@@ -5,7 +5,10 @@ use tonic::Status;
 use super::{Checks, duration, duration_message, filter, filter_message, position, timestamp, timestamp_value};
 use crate::{
     broker::{ConsumerView, Position},
-    domain::{Bounds, Connection, Invalid, Mode, NewConsumer, Offset, QueuePolicy, StartFrom, limits},
+    domain::{
+        Bounds, Connection, ConsumerChange, ConsumerName, Invalid, Mode, NewConsumer, Offset, QueuePolicy, StartFrom,
+        limits,
+    },
     grpc::{reason::Reason, status::Problem},
     proto::v1,
 };
@@ -63,6 +66,38 @@ fn start(checks: &mut Checks, start: Option<v1::consumer::Start>) -> Option<Star
         Some(Start::AfterOffset(offset)) => start_after(checks, "consumer.after_offset", offset),
         Some(Start::StartTime(time)) => start_time(checks, "consumer.start_time", time),
     }
+}
+
+/// A change of a consumer, whose, and whether it is one for MODE_QUEUE.
+pub(crate) fn consumer_update(
+    request: v1::UpdateConsumerRequest,
+) -> Result<(ConsumerName, ConsumerChange, bool), Status> {
+    let v1::UpdateConsumerRequest { name, filter: wanted, lease, backoff, max_attempts, max_in_flight } = request;
+    let mut checks = Checks::default();
+    let name = checks.consumer("name", &name);
+    let filter = wanted.map(|wanted| filter(&mut checks, "filter", Some(wanted)));
+    let for_queue = lease.is_some() || backoff.is_some() || max_attempts.is_some() || max_in_flight.is_some();
+    checks.finish(name.map(|name| (name, ConsumerChange { filter }, for_queue)))
+}
+
+/// Where a consumer is to go on, and which.
+pub(crate) fn seek(request: v1::SeekConsumerRequest) -> Result<(ConsumerName, StartFrom), Status> {
+    use v1::seek_consumer_request::Start;
+    let v1::SeekConsumerRequest { name, start } = request;
+    let mut checks = Checks::default();
+    let name = checks.consumer("name", &name);
+    let start = match start {
+        Some(Start::StartAt(at)) if at != v1::StartAt::Unspecified as i32 => {
+            start_at(&mut checks, "start_at", at, StartFrom::Earliest)
+        }
+        Some(Start::AfterOffset(offset)) => start_after(&mut checks, "after_offset", offset),
+        Some(Start::StartTime(time)) => start_time(&mut checks, "start_time", time),
+        Some(Start::StartAt(_)) | None => {
+            checks.add(Reason::StartInvalid, "start", "must be set: where the consumer is to go on");
+            None
+        }
+    };
+    checks.finish(name.zip(start))
 }
 
 /// A place without a number.

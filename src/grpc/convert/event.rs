@@ -182,7 +182,6 @@ fn number(value: f64) -> Result<serde_json::Value, String> {
 }
 
 /// An event as the generated code has it.
-#[cfg(test)]
 pub(crate) fn event(event: &crate::domain::Event, topic: &crate::domain::TopicName) -> v1::Event {
     let body = event.body.clone();
     v1::Event {

@@ -8,6 +8,7 @@ mod consumer;
 mod event;
 mod filter;
 mod paging;
+mod poll;
 mod producer;
 mod server;
 mod subscribe;
@@ -15,12 +16,11 @@ mod time;
 mod topic;
 
 pub(super) use checks::Checks;
-pub(super) use consumer::{consumer, new_consumer};
-#[cfg(test)]
-pub(super) use event::event;
-pub(super) use event::{publish, published};
+pub(super) use consumer::{consumer, consumer_update, new_consumer, seek};
+pub(super) use event::{event, publish, published};
 pub(super) use filter::{filter, filter_message};
 pub(super) use paging::page;
+pub(super) use poll::{poll, polled};
 pub(super) use producer::{api_key, new_producer, producer};
 pub(super) use server::running_server;
 pub(super) use subscribe::{frame, subscribe};

@@ -8,12 +8,15 @@ use sqlx::{postgres::PgRow, types::Json};
 use super::{
     PostgresStore,
     errors::{corrupt, unavailable},
-    holds,
+    holds, manage,
     rows::{self, StoredFilter},
     topics::{CREATE_ATTEMPTS, to_limit},
 };
 use crate::{
-    domain::{Connection, Consumer, ConsumerId, ConsumerName, Epoch, NewConsumer, Offset, StartFrom, TopicId},
+    domain::{
+        Connection, Consumer, ConsumerChange, ConsumerId, ConsumerName, Epoch, NewConsumer, Offset, RenewedHold,
+        StartFrom, TopicId,
+    },
     store::{Claim, CommitError, ConsumerStore, Hold, HoldError, LogStore, RegisterConsumerError, StoreError},
 };
 
@@ -36,6 +39,7 @@ impl ConsumerStore for PostgresStore {
                     epoch: Epoch(rows::get(&row, "epoch")?),
                     paused: false,
                     trimmed_events: 0,
+                    revision: 0,
                 });
             }
             if let Some(consumer) = self.find_consumer(&consumer.name).await? {
@@ -75,11 +79,7 @@ impl ConsumerStore for PostgresStore {
         holds::take(self, consumer, claim).await
     }
 
-    async fn renew_holds(
-        &self,
-        held: &[(ConsumerId, Epoch)],
-        lease: Duration,
-    ) -> Result<Vec<(ConsumerId, Epoch)>, StoreError> {
+    async fn renew_holds(&self, held: &[(ConsumerId, Epoch)], lease: Duration) -> Result<Vec<RenewedHold>, StoreError> {
         holds::renew(self, held, lease).await
     }
 
@@ -103,6 +103,36 @@ impl ConsumerStore for PostgresStore {
             "not_found" => Err(CommitError::NotFound),
             other => Err(corrupt(format!("a commit ended with {other:?}")).into()),
         }
+    }
+
+    async fn update_consumer(
+        &self,
+        name: &ConsumerName,
+        change: &ConsumerChange,
+    ) -> Result<Option<Consumer>, StoreError> {
+        manage::update(self, name, change).await
+    }
+
+    async fn pause_consumer(&self, name: &ConsumerName, paused: bool) -> Result<Option<Consumer>, StoreError> {
+        manage::pause(self, name, paused).await
+    }
+
+    async fn seek_consumer(&self, consumer: ConsumerId, offset: Offset) -> Result<Option<Consumer>, StoreError> {
+        manage::seek(self, consumer, offset).await
+    }
+
+    async fn skip_trimmed(
+        &self,
+        consumer: ConsumerId,
+        epoch: Epoch,
+        from: Offset,
+        to: Offset,
+    ) -> Result<(), StoreError> {
+        manage::skip_trimmed(self, consumer, epoch, from, to).await
+    }
+
+    async fn held_for(&self, consumer: ConsumerId) -> Result<Option<Duration>, StoreError> {
+        manage::held_for(self, consumer).await
     }
 
     async fn connections(&self, consumer: ConsumerId, limit: usize) -> Result<(Vec<Connection>, usize), StoreError> {

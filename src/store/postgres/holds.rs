@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{PostgresStore, errors::corrupt, rows, topics::to_limit};
 use crate::{
-    domain::{Connection, ConsumerId, Epoch, SubscriptionId},
+    domain::{Connection, ConsumerId, Epoch, RenewedHold, SubscriptionId},
     store::{Claim, Hold, HoldError, StoreError},
 };
 
@@ -33,14 +33,22 @@ pub(super) async fn renew(
     store: &PostgresStore,
     held: &[(ConsumerId, Epoch)],
     lease: Duration,
-) -> Result<Vec<(ConsumerId, Epoch)>, StoreError> {
+) -> Result<Vec<RenewedHold>, StoreError> {
     let (consumers, epochs): (Vec<i32>, Vec<i64>) = held.iter().map(|(consumer, epoch)| (consumer.0, epoch.0)).unzip();
-    let statement = sqlx::query("select consumer_id, epoch from eventflow.renew_holds_v1($1, $2, $3)");
+    let statement =
+        sqlx::query("select consumer_id, epoch, revision, paused from eventflow.renew_holds_v2($1, $2, $3)");
     let statement = statement.bind(consumers).bind(epochs).bind(rows::to_micros(lease));
     let renewed = store.control.all("renew_holds", statement).await?;
     renewed
         .iter()
-        .map(|row| Ok((ConsumerId(rows::get(row, "consumer_id")?), Epoch(rows::get(row, "epoch")?))))
+        .map(|row| {
+            Ok(RenewedHold {
+                consumer: ConsumerId(rows::get(row, "consumer_id")?),
+                epoch: Epoch(rows::get(row, "epoch")?),
+                revision: rows::number(rows::get(row, "revision")?, "revision")?,
+                paused: rows::get(row, "paused")?,
+            })
+        })
         .collect()
 }
 

@@ -14,6 +14,7 @@ mod identity_rows;
 mod incarnation;
 mod lane;
 mod log;
+mod manage;
 mod meta;
 mod migrate;
 mod open;
@@ -124,21 +125,26 @@ const STATEMENTS: &[&str] = &[
     "find_user",
     "has_users",
     "heads",
+    "held_for",
     "leave",
     "list_consumers",
     "list_producers",
     "list_topics",
+    "pause_consumer",
     "ping",
     "read",
     "register_consumer",
     "register_producer",
     "release_hold",
     "renew_holds",
+    "seek_consumer",
     "servers",
     "signing_keys",
+    "skip_trimmed",
     "take_hold",
     "trim_begin",
     "trim_delete",
     "trim_read",
+    "update_consumer",
     "update_topic",
 ];

@@ -125,6 +125,7 @@ pub(super) fn consumer(row: &PgRow) -> Result<Consumer, StoreError> {
         epoch: Epoch(get(row, "epoch")?),
         paused: get(row, "paused")?,
         trimmed_events: number(get(row, "trimmed_events")?, "number of trimmed events")?,
+        revision: number(get(row, "revision")?, "revision")?,
     })
 }
 

@@ -8,12 +8,15 @@ use sqlx::{Row, sqlite::SqliteConnection};
 use super::{
     SqliteStore, commit,
     error::failed,
-    holds,
+    holds, manage,
     rows::consumer,
     settings::{encode_filter, encode_mode, encode_queue, encode_start},
 };
 use crate::{
-    domain::{Connection, Consumer, ConsumerId, ConsumerName, Epoch, NewConsumer, Offset, Timestamp, TopicId},
+    domain::{
+        Connection, Consumer, ConsumerChange, ConsumerId, ConsumerName, Epoch, NewConsumer, Offset, RenewedHold,
+        Timestamp, TopicId,
+    },
     store::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError, StoreError},
 };
 
@@ -89,7 +92,7 @@ impl ConsumerStore for SqliteStore {
         &self,
         holds: &[(ConsumerId, Epoch)],
         lease: Duration,
-    ) -> Result<Vec<(ConsumerId, Epoch)>, StoreError> {
+    ) -> Result<Vec<RenewedHold>, StoreError> {
         holds::renew_holds(self, holds, lease).await
     }
 
@@ -103,6 +106,36 @@ impl ConsumerStore for SqliteStore {
 
     async fn commit_offset(&self, consumer: ConsumerId, epoch: Epoch, offset: Offset) -> Result<Offset, CommitError> {
         commit::commit_offset(self, consumer, epoch, offset).await
+    }
+
+    async fn update_consumer(
+        &self,
+        name: &ConsumerName,
+        change: &ConsumerChange,
+    ) -> Result<Option<Consumer>, StoreError> {
+        manage::update(self, name, change).await
+    }
+
+    async fn pause_consumer(&self, name: &ConsumerName, paused: bool) -> Result<Option<Consumer>, StoreError> {
+        manage::pause(self, name, paused).await
+    }
+
+    async fn seek_consumer(&self, consumer: ConsumerId, offset: Offset) -> Result<Option<Consumer>, StoreError> {
+        manage::seek(self, consumer, offset).await
+    }
+
+    async fn skip_trimmed(
+        &self,
+        consumer: ConsumerId,
+        epoch: Epoch,
+        from: Offset,
+        to: Offset,
+    ) -> Result<(), StoreError> {
+        manage::skip_trimmed(self, consumer, epoch, from, to).await
+    }
+
+    async fn held_for(&self, consumer: ConsumerId) -> Result<Option<Duration>, StoreError> {
+        manage::held_for(self, consumer).await
     }
 
     async fn connections(&self, consumer: ConsumerId, limit: usize) -> Result<(Vec<Connection>, usize), StoreError> {

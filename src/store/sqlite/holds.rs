@@ -11,7 +11,7 @@ use super::{
     rows::{self, optional_time, time_of},
 };
 use crate::{
-    domain::{Connection, Consumer, ConsumerId, Epoch, SubscriptionId, Timestamp},
+    domain::{Connection, Consumer, ConsumerId, Epoch, RenewedHold, SubscriptionId, Timestamp},
     store::{Claim, Hold, HoldError, StoreError},
 };
 
@@ -64,7 +64,7 @@ pub(super) async fn renew_holds(
     store: &SqliteStore,
     holds: &[(ConsumerId, Epoch)],
     lease: Duration,
-) -> Result<Vec<(ConsumerId, Epoch)>, StoreError> {
+) -> Result<Vec<RenewedHold>, StoreError> {
     if holds.is_empty() {
         return Ok(Vec::new());
     }
@@ -74,8 +74,14 @@ pub(super) async fn renew_holds(
     let query = query.bind(Timestamp::now().plus(lease).micros()).bind(format!("[{}]", pairs.join(",")));
     let rows = query.fetch_all(&mut *tx).await.map_err(failed)?;
     tx.commit().await.map_err(failed)?;
-    let standing = |row: sqlx::sqlite::SqliteRow| -> Result<(ConsumerId, Epoch), StoreError> {
-        Ok((ConsumerId(row.try_get("id").map_err(failed)?), Epoch(row.try_get("epoch").map_err(failed)?)))
+    let standing = |row: sqlx::sqlite::SqliteRow| -> Result<RenewedHold, StoreError> {
+        let revision: i64 = row.try_get("revision").map_err(failed)?;
+        Ok(RenewedHold {
+            consumer: ConsumerId(row.try_get("id").map_err(failed)?),
+            epoch: Epoch(row.try_get("epoch").map_err(failed)?),
+            revision: revision.unsigned_abs(),
+            paused: row.try_get("paused").map_err(failed)?,
+        })
     };
     rows.into_iter().map(standing).collect()
 }

@@ -14,6 +14,7 @@ mod holds;
 mod identities;
 mod keys;
 mod log;
+mod manage;
 mod meta;
 mod open;
 mod producers;
@@ -90,6 +91,7 @@ const STATEMENTS: &[&str] = &[
     "find_user",
     "has_users",
     "heads",
+    "held_for",
     "insert_batch",
     "insert_event_ids",
     "insert_events",
@@ -97,6 +99,7 @@ const STATEMENTS: &[&str] = &[
     "list_producers",
     "list_topics",
     "next_epoch",
+    "pause_consumer",
     "ping",
     "raise_trimmed",
     "read",
@@ -104,9 +107,12 @@ const STATEMENTS: &[&str] = &[
     "register_producer",
     "release_hold",
     "renew_holds",
+    "seek_consumer",
     "signing_keys",
+    "skip_trimmed",
     "take_hold",
     "topic_exists",
+    "update_consumer",
     "update_topic",
 ];
 

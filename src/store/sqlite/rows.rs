@@ -75,6 +75,7 @@ pub(super) fn topic(row: &SqliteRow) -> Result<Topic, StoreError> {
 /// A consumer, of the table `consumers`.
 pub(super) fn consumer(row: &SqliteRow) -> Result<Consumer, StoreError> {
     let trimmed_events: i64 = row.try_get("trimmed_events").map_err(failed)?;
+    let revision: i64 = row.try_get("revision").map_err(failed)?;
     Ok(Consumer {
         id: ConsumerId(row.try_get("id").map_err(failed)?),
         topic_id: TopicId(row.try_get("topic_id").map_err(failed)?),
@@ -91,6 +92,7 @@ pub(super) fn consumer(row: &SqliteRow) -> Result<Consumer, StoreError> {
         epoch: Epoch(row.try_get("epoch").map_err(failed)?),
         paused: row.try_get("paused").map_err(failed)?,
         trimmed_events: trimmed_events.unsigned_abs(),
+        revision: revision.unsigned_abs(),
     })
 }
 

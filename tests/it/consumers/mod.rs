@@ -3,7 +3,9 @@
 mod deleting;
 mod holding;
 mod looking;
+mod managing;
 mod offsets;
+mod polling;
 mod registering;
 mod renewing;
 mod servers;

@@ -13,6 +13,7 @@ mod heads;
 mod holds;
 mod idempotency;
 mod identities;
+mod manage;
 mod read;
 mod round_trip;
 mod servers;
@@ -191,6 +192,13 @@ contract! {
             clearing_frees_every_consumer,
             connections_are_the_streams_that_serve_now,
             a_missing_consumer_is_refused,
+        ],
+        manage: [
+            a_change_shows_in_the_next_renewal,
+            a_pause_shows_in_the_next_renewal,
+            a_seek_takes_the_consumer_from_its_stream,
+            trimmed_events_count_once,
+            a_hold_says_how_long_it_lasts,
         ],
         servers: [living_servers_are_listed, a_server_lives_as_long_as_its_lease],
         commits: [
