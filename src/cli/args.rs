@@ -110,6 +110,8 @@ pub(super) enum Command {
     Tail(tail::TailArgs),
     /// Write what each metric of the server means to standard output, in Markdown.
     Metrics,
+    /// Write what each setting of the server means to standard output, in Markdown.
+    Settings,
     /// Write the completions of a shell to standard output.
     Completions(completions::CompletionsArgs),
 }

@@ -23,6 +23,7 @@ mod retry;
 mod serve;
 mod server_info;
 mod session;
+mod settings;
 mod tail;
 mod topic;
 mod whoami;
@@ -84,6 +85,7 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
     match command {
         Command::Serve(settings) => serve::run(settings).await,
         Command::Metrics => metrics::run(),
+        Command::Settings => settings::run(),
         Command::Completions(args) => completions::run(&args),
         Command::Health(args) => health::run(&connect()?, output, args).await,
         Command::Server(args) => server_info::run(&connect()?, output, args).await,

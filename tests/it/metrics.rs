@@ -38,6 +38,17 @@ fn the_page_is_what_the_program_writes() {
     }
 }
 
+#[test]
+fn the_page_of_settings_is_what_the_program_writes() {
+    let written = Command::new(env!("CARGO_BIN_EXE_eventflow")).arg("settings").output().unwrap();
+    assert!(written.status.success(), "{written:?}");
+    let kept = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap_or_default();
+    assert!(
+        written.stdout == kept,
+        "docs/configuration.md is not up to date: cargo run -- settings > docs/configuration.md"
+    );
+}
+
 /// What is refused, what is published, read and committed, and what does not exist.
 async fn traffic(server: &Server) {
     let admin = Client::admin(server).await;

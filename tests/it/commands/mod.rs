@@ -1,6 +1,7 @@
 //! The command line, as a process of its own against real servers.
 
 mod codes;
+mod consumers;
 mod first_start;
 mod login;
 mod manage;
