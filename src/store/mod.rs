@@ -32,7 +32,7 @@ pub use identities::{
 };
 pub use log::{AppendError, Appended, LogRead, LogStore, TopicHead};
 pub use servers::ServerStore;
-pub use topics::{TopicError, TopicStore};
+pub use topics::{DeleteTopicError, Removed, TopicError, TopicStore};
 
 /// Everything that EventFlow keeps.
 #[async_trait]

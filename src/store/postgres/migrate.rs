@@ -32,7 +32,7 @@ pub(super) async fn migrate(connect: &PgConnectOptions, server_role: &str) -> Re
     }
     migrator.run_direct(None, &mut connection, false).await.map_err(|error| self::failed(Box::new(error)))?;
     if row.try_get::<&str, _>("role").map_err(failed)? != server_role {
-        let grant = sqlx::query("select eventflow.grant_server_v2($1)").bind(server_role);
+        let grant = sqlx::query("select eventflow.grant_server_v3($1)").bind(server_role);
         grant.execute(&mut connection).await.map_err(failed)?;
     }
     // The work is done; how the connection ends does not matter.

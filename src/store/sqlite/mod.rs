@@ -18,6 +18,7 @@ mod meta;
 mod open;
 mod producers;
 mod read;
+mod remove;
 mod rows;
 mod servers;
 mod settings;
@@ -49,7 +50,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     statements: Statements,
     cluster_id: Uuid,
-    servers: Mutex<Vec<servers::Lease>>,
+    servers: Mutex<servers::Servers>,
     /// Held locked for as long as the store is open.
     _lock: File,
 }
@@ -60,6 +61,7 @@ type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 /// Every statement by name.
 const STATEMENTS: &[&str] = &[
     "add_connection",
+    "add_deleted",
     "add_first_signing_key",
     "before_time",
     "clear_connections",
@@ -75,6 +77,8 @@ const STATEMENTS: &[&str] = &[
     "delete_consumer",
     "delete_event_ids",
     "delete_events",
+    "delete_topic",
+    "deleted_topics",
     "end_session",
     "find_api_key",
     "find_batch",
@@ -88,6 +92,7 @@ const STATEMENTS: &[&str] = &[
     "find_session",
     "find_topic",
     "find_user",
+    "forget_topic",
     "has_users",
     "heads",
     "insert_batch",
@@ -97,6 +102,7 @@ const STATEMENTS: &[&str] = &[
     "list_producers",
     "list_topics",
     "next_epoch",
+    "oldest_events",
     "ping",
     "raise_trimmed",
     "read",
@@ -106,7 +112,9 @@ const STATEMENTS: &[&str] = &[
     "renew_holds",
     "signing_keys",
     "take_hold",
+    "topic_deleted",
     "topic_exists",
+    "topic_in_use",
     "update_topic",
 ];
 
