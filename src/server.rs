@@ -2,6 +2,7 @@
 
 mod accept;
 mod http;
+mod migrate;
 mod record;
 mod start;
 
@@ -25,6 +26,7 @@ use crate::{
 
 use accept::{Gate, Spoken};
 
+pub use migrate::migrate;
 pub use record::{ServerRecord, read_record};
 pub use start::StartError;
 

@@ -10,6 +10,7 @@ mod consumers;
 mod error;
 mod identities;
 mod log;
+mod migration;
 pub mod postgres;
 mod servers;
 pub mod sqlite;
@@ -31,6 +32,7 @@ pub use identities::{
     User,
 };
 pub use log::{AppendError, Appended, LogRead, LogStore, TopicHead};
+pub use migration::Migration;
 pub use servers::ServerStore;
 pub use topics::{DeleteTopicError, Removed, TopicError, TopicStore};
 

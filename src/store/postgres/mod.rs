@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 pub use options::PostgresOptions;
 
-use super::{OpenError, Pool, Store, StoreError, statements::Statements};
+use super::{Migration, OpenError, Pool, Store, StoreError, statements::Statements};
 use crate::domain::Incarnation;
 use incarnation::ServerWatch;
 use lane::Lane;
@@ -56,6 +56,12 @@ impl PostgresStore {
     /// Connects, checks that the database is safe to use, and brings its tables up to date.
     pub async fn connect(options: &PostgresOptions) -> Result<Self, OpenError> {
         open::open(options).await
+    }
+
+    /// Brings the tables up to date, as their owner if the options name one; after a restore it also gives
+    /// every topic a new log.
+    pub async fn migrate(options: &PostgresOptions, restored: bool) -> Result<Migration, OpenError> {
+        open::migrate(options, restored).await
     }
 }
 

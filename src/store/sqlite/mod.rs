@@ -19,6 +19,7 @@ mod open;
 mod producers;
 mod read;
 mod remove;
+mod restored;
 mod rows;
 mod servers;
 mod settings;
