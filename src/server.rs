@@ -2,6 +2,7 @@
 
 mod accept;
 mod http;
+mod migrate;
 mod record;
 mod start;
 
@@ -25,6 +26,7 @@ use crate::{
 
 use accept::{Gate, Spoken};
 
+pub use migrate::migrate;
 pub use record::{ServerRecord, read_record};
 pub use start::StartError;
 
@@ -135,6 +137,7 @@ fn broker_options(settings: &ServeSettings, server_name: String) -> BrokerOption
         queue_timeout: settings.queue_timeout,
         stream_max_age: settings.stream_max_age,
         poll_interval: settings.poll_interval,
+        retention_interval: settings.retention_interval,
         max_streams: settings.max_streams,
         max_streams_per_principal: settings.max_streams_per_principal,
         server_name,

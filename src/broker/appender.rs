@@ -15,7 +15,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    group::{Group, Job, Room},
+    group::{Group, Job, Refused, Room},
     log::TopicLog,
     publish::{Published, Refusal},
 };
@@ -79,7 +79,7 @@ impl Appender {
         self: &Arc<Self>,
         events: Vec<PendingEvent>,
         expected_head: Option<Offset>,
-    ) -> Result<Vec<Published>, Refusal> {
+    ) -> Result<Vec<Published>, Refused> {
         counter!(metric::PUBLISH_REQUESTS).increment(1);
         let bytes = events.iter().map(|event| event.body.size()).sum();
         let wait = self.context.queue_timeout;
@@ -87,14 +87,17 @@ impl Appender {
             Ok(room) => room,
             Err(_) => {
                 counter!(metric::PUBLISH_OVERLOADED).increment(1);
-                return Err(Refusal::Overloaded { retry_in: wait });
+                return Err(Refused { refusal: Refusal::Overloaded { retry_in: wait }, events });
             }
         };
         let (reply, answer) = oneshot::channel();
         let events = events.into_iter().map(Some).collect();
         self.push(Job { events, bytes, expected_head, reply, _room: room });
         // A task that ends without an answer was stopped in the middle of an append.
-        answer.await.unwrap_or_else(|_| Err(Refusal::OutcomeUnknown(Arc::new(stopped()))))
+        answer.await.unwrap_or_else(|_| {
+            let refusal = Refusal::OutcomeUnknown(Arc::new(stopped()));
+            Err(Refused { refusal, events: Vec::new() })
+        })
     }
 
     /// Waits for room in the topic's queue, then in the one of all topics; both serve in turn.
@@ -212,7 +215,10 @@ impl Appender {
                     group.refuse(&refusal);
                     self.refuse_waiting(&refusal);
                 }
-                Err(refusal) => group.refuse(&refusal),
+                Err(refusal) => {
+                    group.put_back(batch.events);
+                    group.refuse(&refusal);
+                }
             }
         }
     }

@@ -41,8 +41,12 @@ impl Subscription {
         (now >= self.ends_at).then_some((ClosingReason::MaxAge, SubscribeError::Rotated(ClosingReason::MaxAge)))
     }
 
-    /// The error to end with if the log lost its tail since the stream began.
+    /// The error to end with if the log lost its tail since the stream began, or is another one.
     pub(super) fn lost_tail(&self) -> Option<SubscribeError> {
+        let log_id = self.handle.log.log_id();
+        if log_id != self.handle.topic.log_id {
+            return Some(SubscribeError::LogReplaced { topic: self.handle.topic.settings.name.clone(), log_id });
+        }
         let losses = self.handle.log.losses();
         (losses.count != self.losses).then(|| self.shortened(losses.head))
     }

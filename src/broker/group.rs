@@ -18,9 +18,17 @@ pub(super) struct Job {
     pub(super) events: Vec<Option<PendingEvent>>,
     pub(super) bytes: usize,
     pub(super) expected_head: Option<Offset>,
-    pub(super) reply: oneshot::Sender<Result<Vec<Published>, Refusal>>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Published>, Refused>>,
     /// Its room in the queues, given back when it is answered.
     pub(super) _room: Room,
+}
+
+/// A request that was not appended.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    /// All of its events, if it was refused because its topic is gone: another one of the name may take them.
+    pub(super) events: Vec<PendingEvent>,
 }
 
 /// Room in the queues, given back when it is dropped; what it holds is shown as waiting.
@@ -108,7 +116,7 @@ impl Group {
                     batch.extend(new.filter_map(|(event, _)| event.take()));
                     self.jobs.push((job, places));
                 }
-                Err(Conflict::Reused(index)) => job.answer(Err(Refusal::IdReused { index })),
+                Err(Conflict::Reused(index)) => job.refuse(Refusal::IdReused { index }),
                 Err(Conflict::Undecided) => self.deferred.push(job),
             }
         }
@@ -149,7 +157,7 @@ impl Group {
     /// Refuses everyone who takes part in the batch.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         for (job, _) in self.jobs.drain(..) {
-            job.answer(Err(refusal.clone()));
+            job.refuse(refusal.clone());
         }
     }
 
@@ -160,7 +168,15 @@ impl Group {
 }
 
 impl Job {
-    fn answer(self, answer: Result<Vec<Published>, Refusal>) {
+    fn refuse(mut self, refusal: Refusal) {
+        let events = match refusal {
+            Refusal::TopicNotFound => self.events.drain(..).flatten().collect(),
+            _ => Vec::new(),
+        };
+        self.answer(Err(Refused { refusal, events }));
+    }
+
+    fn answer(self, answer: Result<Vec<Published>, Refused>) {
         // An error means that the caller has left; what was stored stays stored.
         let _ = self.reply.send(answer);
     }
@@ -233,13 +249,13 @@ mod tests {
     use tokio::sync::oneshot;
     use uuid::Uuid;
 
-    use super::{Group, Job, Room};
+    use super::{Group, Job, Refused, Room};
     use crate::{
         broker::publish::{Published, Refusal},
         domain::{ContentHash, EventBody, IdKey, Identity, KnownId, Offset, Payload, PendingEvent, Timestamp},
     };
 
-    type Reply = oneshot::Receiver<Result<Vec<Published>, Refusal>>;
+    type Reply = oneshot::Receiver<Result<Vec<Published>, Refused>>;
 
     fn event(id: &str, content: u128) -> PendingEvent {
         let body = EventBody {
@@ -270,6 +286,10 @@ mod tests {
         published.iter().map(|p| (p.offset.get(), p.duplicate)).collect()
     }
 
+    fn refusal(mut reply: Reply) -> Refusal {
+        reply.try_recv().unwrap().unwrap_err().refusal
+    }
+
     fn known(id: &str, content: u128, offset: i64) -> KnownId {
         let content = ContentHash(Uuid::from_u128(content));
         KnownId { key: IdKey::of("/s", id), offset: at(offset), content, recorded_time: time() }
@@ -298,23 +318,23 @@ mod tests {
     #[test]
     fn an_id_with_other_content_refuses_its_request_alone() {
         let (good, good_reply) = job(&[("a", 1)]);
-        let (bad, mut bad_reply) = job(&[("new", 9), ("b", 2), ("b", 3)]);
+        let (bad, bad_reply) = job(&[("new", 9), ("b", 2), ("b", 3)]);
         let (later, later_reply) = job(&[("new", 8)]);
         let mut group = Group::new(vec![good, bad, later]);
         let batch = group.take_new();
         assert_eq!(batch.len(), 2, "the refused request's other events were stored");
         group.answer_stored(&batch, at(1), time());
-        assert!(matches!(bad_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 2 })));
+        assert!(matches!(refusal(bad_reply), Refusal::IdReused { index: 2 }));
         assert_eq!(offsets(good_reply), [(1, false)]);
         assert_eq!(offsets(later_reply), [(2, false)], "an id of a refused request is free");
     }
 
     #[test]
     fn a_contradiction_between_requests_waits_for_what_becomes_of_the_first() {
-        let (bad, mut bad_reply) = job(&[("x", 1), ("a", 2)]);
+        let (bad, bad_reply) = job(&[("x", 1), ("a", 2)]);
         let (good, good_reply) = job(&[("a", 1)]);
         let (later, later_reply) = job(&[("y", 1)]);
-        let (worse, mut worse_reply) = job(&[("y", 2)]);
+        let (worse, worse_reply) = job(&[("y", 2)]);
         let mut group = Group::new(vec![bad, good, later, worse]);
         let batch = group.take_new();
         assert_eq!(batch.iter().map(|e| &*e.body.id).collect::<Vec<_>>(), ["x", "a"], "later ones keep their order");
@@ -322,7 +342,7 @@ mod tests {
         group.learn(vec![known("a", 1, 3)]);
         let batch = group.take_new();
         group.answer_known();
-        assert!(matches!(bad_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 1 })));
+        assert!(matches!(refusal(bad_reply), Refusal::IdReused { index: 1 }));
         assert_eq!(offsets(good_reply), [(3, true)], "a bad request before it failed a good one");
         group.answer_stored(&batch, at(9), time());
         assert_eq!(offsets(later_reply), [(9, false)]);
@@ -331,14 +351,14 @@ mod tests {
         group.put_back(batch);
         group.learn(vec![known("y", 1, 9)]);
         assert!(group.take_new().is_empty());
-        assert!(matches!(worse_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 0 })));
+        assert!(matches!(refusal(worse_reply), Refusal::IdReused { index: 0 }));
     }
 
     #[test]
     fn known_ids_are_answered_and_the_rest_is_tried_again() {
         let (old, old_reply) = job(&[("a", 1)]);
         let (mixed, mixed_reply) = job(&[("b", 2), ("a", 1), ("", 0)]);
-        let (reused, mut reused_reply) = job(&[("a", 3)]);
+        let (reused, reused_reply) = job(&[("a", 3)]);
         let mut group = Group::new(vec![old, mixed, reused]);
         let batch = group.take_new();
         group.put_back(batch);
@@ -349,6 +369,22 @@ mod tests {
         assert_eq!(offsets(old_reply), [(3, true)]);
         group.answer_stored(&batch, at(9), time());
         assert_eq!(offsets(mixed_reply), [(9, false), (3, true), (10, false)]);
-        assert!(matches!(reused_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 0 })));
+        assert!(matches!(refusal(reused_reply), Refusal::IdReused { index: 0 }));
+    }
+
+    #[test]
+    fn a_request_whose_topic_is_gone_gets_its_events_back_whole() {
+        let (first, mut first_reply) = job(&[("a", 1), ("", 0), ("a", 1)]);
+        let (second, mut second_reply) = job(&[("b", 2), ("old", 1)]);
+        let mut group = Group::new(vec![first, second]);
+        group.learn(vec![known("old", 1, 3)]);
+        let batch = group.take_new();
+        group.put_back(batch);
+        group.refuse(&Refusal::TopicNotFound);
+        for (reply, ids) in [(&mut first_reply, vec!["a", "", "a"]), (&mut second_reply, vec!["b", "old"])] {
+            let refused = reply.try_recv().unwrap().unwrap_err();
+            assert!(matches!(refused.refusal, Refusal::TopicNotFound));
+            assert_eq!(refused.events.iter().map(|event| &*event.body.id).collect::<Vec<_>>(), ids);
+        }
     }
 }

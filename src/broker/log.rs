@@ -15,7 +15,7 @@ use super::{
     topic_counters::TopicCounters,
 };
 use crate::{
-    domain::{Incarnation, Offset, ReadCap, Segment, Timestamp, TopicId, limits},
+    domain::{Incarnation, LogId, Offset, ReadCap, Segment, Timestamp, TopicId, limits},
     notify::{Cause, Hub},
     shutdown::Shutdown,
     store::{LogRead, SharedStore, StoreError},
@@ -70,6 +70,8 @@ pub(super) struct TopicLog {
 
 #[derive(Debug)]
 pub(super) struct State {
+    /// Which log it is, as far as is known.
+    log_id: LogId,
     pub(super) ring: Ring,
     /// The event at the tail of the ring, if that began there: by it the log is known again.
     pub(super) newest: Option<(Offset, Timestamp)>,
@@ -114,11 +116,12 @@ struct Answer {
 const CAP: ReadCap = ReadCap { events: limits::SEGMENT_EVENTS, bytes: limits::SEGMENT_BYTES };
 
 impl TopicLog {
-    pub(super) fn new(topic: TopicId, counters: TopicCounters, context: Arc<LogContext>) -> Arc<Self> {
+    pub(super) fn new(topic: TopicId, log_id: LogId, counters: TopicCounters, context: Arc<LogContext>) -> Arc<Self> {
         let ring = Ring::new(context.budget.clone());
         let verified = *context.store.incarnation().borrow();
         let losses = Losses::default();
         let state = State {
+            log_id,
             ring,
             newest: None,
             looked: 0,
@@ -129,6 +132,22 @@ impl TopicLog {
             reads: HashMap::new(),
         };
         Arc::new(Self { topic, counters, context, state: Mutex::new(state) })
+    }
+
+    /// Which log it is, as far as is known.
+    pub(super) fn log_id(&self) -> LogId {
+        self.state.lock().log_id
+    }
+
+    /// Somebody found that it is this log. If it was another one, as before a backup was restored, what is in
+    /// memory is forgotten, and readers are woken, whose streams end.
+    pub(super) fn is_now(&self, log_id: LogId) {
+        let mut state = self.state.lock();
+        if state.log_id != log_id {
+            state.log_id = log_id;
+            state.forget();
+            self.context.hub.wake(self.topic, 0, Cause::Poll);
+        }
     }
 
     /// What is after `after`. Cancelling it leaves a read under way to the others who wait for it.

@@ -19,6 +19,7 @@ mod poller;
 mod presence;
 mod producers;
 mod publish;
+mod retention;
 mod ring;
 mod shortened;
 mod streams;
@@ -78,6 +79,8 @@ pub struct BrokerOptions {
     pub stream_max_age: Duration,
     /// How often heads are looked up; `None`: 1 s with a healthy notifier, 100 ms without.
     pub poll_interval: Option<Duration>,
+    /// How often events that are due are looked for, to be removed.
+    pub retention_interval: Duration,
     /// Streams that may be open at once.
     pub max_streams: usize,
     /// Streams that one principal may have open at once.
@@ -148,6 +151,7 @@ impl Broker {
         broker.shutdown().spawn(broker.clone().obey());
         broker.shutdown().spawn(broker.clone().follow_store());
         broker.shutdown().spawn(broker.clone().watch_lag());
+        broker.shutdown().spawn(broker.clone().remove_in_background());
         broker
     }
 
@@ -253,6 +257,10 @@ impl Broker {
 
     fn server_name(&self) -> &str {
         &self.inner.options.server_name
+    }
+
+    fn retention_interval(&self) -> Duration {
+        self.inner.options.retention_interval
     }
 
     fn poll_interval(&self) -> Option<Duration> {

@@ -65,7 +65,11 @@ impl Broker {
 
     fn compare(&self, topics: &[(TopicId, KnownEnd)], heads: &[TopicHead]) {
         for &(topic, known) in topics {
-            let head = heads.iter().find(|head| head.topic == topic).map(|head| head.bounds.head);
+            let found = heads.iter().find(|head| head.topic == topic);
+            if let (Some(found), Some(log)) = (found, self.topics().log(topic)) {
+                log.is_now(found.log_id);
+            }
+            let head = found.map(|head| head.bounds.head);
             match (head, known.tail) {
                 // A reader is about to look for the first time.
                 (Some(_), None) => {}

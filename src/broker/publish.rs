@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytestring::ByteString;
 
-use super::{Broker, enrich::Enrichment, topic_cache::TopicHandle};
+use super::{Broker, enrich::Enrichment, group::Refused, topic_cache::TopicHandle};
 use crate::{
     domain::{Invalid, KnownId, NewEvent, Offset, PendingEvent, Permission, Principal, Timestamp, TopicName},
     store::StoreError,
@@ -130,17 +130,35 @@ impl Broker {
             refusal => PublishError::Refused { topic: topic.clone(), repeatable, refusal },
         };
         let failed = |error| refused(Refusal::Failed(Arc::new(error)));
-        let Some(handle) = self.topic(&topic).await.map_err(failed)? else {
+        // What is only checked is not looked at by an append, which would notice another topic of this name.
+        let found = if validate_only { self.topic_now(&topic).await } else { self.topic(&topic).await };
+        let Some(handle) = found.map_err(failed)? else {
             return Err(PublishError::TopicNotFound { topic });
         };
         if validate_only {
             return self.validate(&handle, &pending, expected_head).await.map_err(refused);
         }
-        let result = handle.appender.append(pending, expected_head).await;
-        if let Err(Refusal::TopicNotFound) = result {
-            self.forget_topic(&topic);
+        self.append(&handle, pending, expected_head).await.map_err(refused)
+    }
+
+    /// Appends to the topic of a handle, or, if that was deleted, to the one that has its name now.
+    async fn append(
+        &self,
+        handle: &TopicHandle,
+        pending: Vec<PendingEvent>,
+        expected_head: Option<Offset>,
+    ) -> Result<Vec<Published>, Refusal> {
+        let events = match handle.appender.append(pending, expected_head).await {
+            Ok(published) => return Ok(published),
+            Err(Refused { refusal: Refusal::TopicNotFound, events }) => events,
+            Err(Refused { refusal, .. }) => return Err(refusal),
+        };
+        let failed = |error| Refusal::Failed(Arc::new(error));
+        let now = self.topic_now(&handle.topic.settings.name).await.map_err(failed)?;
+        match now.filter(|now| now.topic.id != handle.topic.id) {
+            Some(now) => now.appender.append(events, expected_head).await.map_err(|refused| refused.refusal),
+            None => Err(Refusal::TopicNotFound),
         }
-        result.map_err(refused)
     }
 
     /// Answers as an append would, without one.

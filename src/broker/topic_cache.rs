@@ -67,12 +67,14 @@ impl TopicCache {
         let now = Instant::now();
         let mut state = self.state.lock();
         let parts = state.parts.entry(topic.id).or_insert_with(|| {
-            let log = TopicLog::new(topic.id, TopicCounters::new(&topic.settings.name), self.logs.clone());
+            let log =
+                TopicLog::new(topic.id, topic.log_id, TopicCounters::new(&topic.settings.name), self.logs.clone());
             let appender = Appender::new(topic.id, log.clone(), self.appends.clone());
             Parts { log, appender, used: now }
         });
         parts.used = now;
         let (log, appender) = (parts.log.clone(), parts.appender.clone());
+        log.is_now(topic.log_id);
         let topic = Arc::new(topic);
         let handle = TopicHandle { topic: topic.clone(), log, appender };
         state.names.insert(topic.settings.name.clone(), (handle.clone(), now));

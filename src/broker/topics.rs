@@ -1,12 +1,12 @@
-//! Creating, changing, trimming and listing topics.
+//! Creating, changing, trimming, deleting and listing topics.
 
 use bytestring::ByteString;
 
 use super::{Broker, Stopped};
 use crate::{
-    domain::{Bounds, NewTopic, Offset, Permission, Principal, Topic, TopicChange, TopicName},
-    notify::Control,
-    store::{StoreError, TopicError},
+    domain::{Bounds, ConsumerName, NewTopic, Offset, Permission, Principal, Topic, TopicChange, TopicId, TopicName},
+    notify::{Cause, Control},
+    store::{DeleteTopicError, StoreError, TopicError},
 };
 
 /// Why something about a topic was refused.
@@ -31,6 +31,14 @@ pub enum TopicsError {
         principal: ByteString,
         /// The topic.
         topic: TopicName,
+    },
+    /// Consumers are registered on it.
+    #[error("consumers are registered on topic {topic}, among them {consumer}; delete them first")]
+    InUse {
+        /// The topic.
+        topic: TopicName,
+        /// One of them.
+        consumer: ConsumerName,
     },
     /// There is no event at this offset yet.
     #[error("offset {before} is beyond the next offset {next} of topic {topic}")]
@@ -119,5 +127,32 @@ impl Broker {
         let trimmed = self.change(move |store| async move { store.trim(id, up_to).await }).await;
         let bounds = trimmed.map_err(Stopped::store)??.ok_or_else(missing)?;
         Ok(Trimmed { events: bounds.trimmed_to.since(old.trimmed_to), bounds })
+    }
+
+    /// Deletes a topic on which no consumer is registered. Its streams end, here and elsewhere; its events
+    /// are removed in the background.
+    pub async fn delete_topic(&self, name: &TopicName) -> Result<(), TopicsError> {
+        let (broker, wanted) = (self.clone(), name.clone());
+        let deleted = self.change(move |store| async move {
+            let deleted = store.delete_topic(&wanted).await;
+            if let Ok(topic) = &deleted {
+                broker.tell_deleted(&wanted, *topic);
+            }
+            deleted
+        });
+        match deleted.await.map_err(Stopped::store)? {
+            Ok(_) => Ok(()),
+            Err(DeleteTopicError::NotFound) => Err(TopicsError::NotFound { topic: name.clone() }),
+            Err(DeleteTopicError::InUse { consumer }) => Err(TopicsError::InUse { topic: name.clone(), consumer }),
+            Err(DeleteTopicError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Has the streams of a deleted topic look, on all servers, and everyone forget its name.
+    fn tell_deleted(&self, name: &TopicName, topic: TopicId) {
+        self.forget_topic(name);
+        self.notifier().control(Control::TopicsChanged);
+        self.hub().wake(topic, 0, Cause::Poll);
+        self.notifier().announce(topic);
     }
 }

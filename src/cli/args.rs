@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 use super::{completions, consumer, health, login, producer, publish, server_info, tail, topic};
-use crate::config::{ServeSettings, duration};
+use crate::config::{MigrateSettings, ServeSettings, duration};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,6 +86,8 @@ pub(super) enum Format {
 pub(super) enum Command {
     /// Run the server; without any flag, on this machine only and with SQLite.
     Serve(ServeSettings),
+    /// Bring the store's schema up to date without serving it.
+    Migrate(MigrateSettings),
     /// Ask whether the server is serving: exit code 0 if so, 5 otherwise.
     Health(health::HealthArgs),
     /// What the server is.

@@ -13,6 +13,7 @@ mod health;
 mod json;
 mod login;
 mod metrics;
+mod migrate;
 mod moment;
 mod note;
 mod output;
@@ -84,6 +85,7 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
     let output = Output::new(client.output);
     match command {
         Command::Serve(settings) => serve::run(settings).await,
+        Command::Migrate(settings) => migrate::run(&settings, &client.data_dir, output).await,
         Command::Metrics => metrics::run(),
         Command::Settings => settings::run(),
         Command::Completions(args) => completions::run(&args),

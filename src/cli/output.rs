@@ -94,7 +94,8 @@ fn item_lines(fields: &[(&str, String)]) -> String {
     fields.iter().map(|(name, value)| format!("{:width$} {value}\n", format!("{name}:"))).collect()
 }
 
-fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
+/// Columns as wide as their widest cell.
+pub(super) fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
     let header: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();

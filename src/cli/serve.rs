@@ -16,7 +16,7 @@ pub(crate) async fn run(settings: ServeSettings) -> Result<(), Failure> {
 }
 
 /// An error, and each cause on a line of its own.
-fn with_causes(error: &dyn Error) -> String {
+pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -34,8 +34,26 @@ pub(super) enum TopicCommand {
     },
     /// Change what is given.
     Update(UpdateArgs),
+    /// Let a topic take no more events.
+    Seal {
+        /// The topic.
+        name: String,
+    },
+    /// Let a sealed topic take events again.
+    Unseal {
+        /// The topic.
+        name: String,
+    },
     /// Remove the oldest events for good.
     Trim(TrimArgs),
+    /// Delete a topic that has no consumers, with all its events, for good.
+    Delete {
+        /// The topic.
+        name: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Arguments of `topic create`.
@@ -108,8 +126,11 @@ pub(super) async fn run(connection: &Connection, output: Output, command: TopicC
             let request = connection.request(update_request(args)?).await?;
             client.update_topic(request).await?.into_inner().topic
         }
+        TopicCommand::Seal { name } => seal(connection, name, true).await?,
+        TopicCommand::Unseal { name } => seal(connection, name, false).await?,
         TopicCommand::List { prefix } => return list(connection, output, prefix).await,
         TopicCommand::Trim(args) => return trim(connection, output, args).await,
+        TopicCommand::Delete { name, yes } => return delete(connection, output, name, yes).await,
     };
     show(output, &topic.unwrap_or_default())
 }
@@ -139,6 +160,19 @@ async fn trim(connection: &Connection, output: Output, args: TrimArgs) -> Result
     let trimmed = answer.trimmed_events.map_or_else(|| "not counted".to_owned(), |count| count.to_string());
     let fields = [("trimmed", trimmed), ("earliest", answer.earliest_offset.to_string())];
     output.item("TrimTopicResponse", &answer, &fields)
+}
+
+async fn seal(connection: &Connection, name: String, sealed: bool) -> Result<Option<Topic>, Failure> {
+    let request = v1::UpdateTopicRequest { name, sealed: Some(sealed), ..Default::default() };
+    let mut client = TopicServiceClient::new(connection.channel());
+    Ok(client.update_topic(connection.request(request).await?).await?.into_inner().topic)
+}
+
+async fn delete(connection: &Connection, output: Output, name: String, yes: bool) -> Result<(), Failure> {
+    confirm(&format!("Delete topic {name} with all its events for good?"), yes)?;
+    let request = connection.request(v1::DeleteTopicRequest { name: name.clone() }).await?;
+    TopicServiceClient::new(connection.channel()).delete_topic(request).await?;
+    output.done(&format!("deleted {name}"))
 }
 
 fn create_request(args: CreateArgs) -> v1::CreateTopicRequest {

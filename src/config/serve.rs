@@ -60,6 +60,10 @@ pub struct ServeSettings {
     #[arg(long, env = "EVENTFLOW_POLL_INTERVAL", value_parser = duration, value_name = "TIME")]
     pub poll_interval: Option<Duration>,
 
+    /// How often events that are not kept any longer are looked for and removed.
+    #[arg(long, env = "EVENTFLOW_RETENTION_INTERVAL", default_value = "1m", value_parser = duration, value_name = "TIME")]
+    pub retention_interval: Duration,
+
     /// How long access tokens are valid.
     #[arg(long, env = "EVENTFLOW_TOKEN_TTL", default_value = "15m", value_parser = duration, value_name = "TIME")]
     pub token_ttl: Duration,
@@ -169,7 +173,8 @@ impl ServeSettings {
         }
         /// A time beyond which clocks overflow.
         const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
-        let longest = [self.stream_max_age, self.drain_timeout, self.token_ttl, self.queue_timeout];
+        let longest =
+            [self.stream_max_age, self.drain_timeout, self.token_ttl, self.queue_timeout, self.retention_interval];
         if longest.into_iter().chain(self.poll_interval).any(|time| time > LONGEST) {
             return Err(SettingsError::TooLong);
         }
@@ -184,6 +189,7 @@ impl ServeSettings {
             ("--stream-max-age", self.stream_max_age.is_zero()),
             ("--drain-timeout", self.drain_timeout.is_zero()),
             ("--token-ttl", self.token_ttl.is_zero()),
+            ("--retention-interval", self.retention_interval.is_zero()),
             ("--poll-interval", self.poll_interval.is_some_and(|interval| interval.is_zero())),
         ];
         match zeros.into_iter().find(|(_, zero)| *zero) {

@@ -52,7 +52,7 @@ reasons! {
     Aborted:
         HeadMoved "HEAD_MOVED", ConsumerFenced "CONSUMER_FENCED";
     FailedPrecondition:
-        TopicSealed "TOPIC_SEALED", ConsumerBusy "CONSUMER_BUSY", WrongMode "WRONG_MODE",
+        TopicSealed "TOPIC_SEALED", TopicInUse "TOPIC_IN_USE", ConsumerBusy "CONSUMER_BUSY", WrongMode "WRONG_MODE",
         LogReplaced "LOG_REPLACED", ProducerDisabled "PRODUCER_DISABLED";
     OutOfRange:
         OffsetTrimmed "OFFSET_TRIMMED", OffsetBeyondHead "OFFSET_BEYOND_HEAD";

@@ -304,6 +304,9 @@ impl From<TopicsError> for Problem {
             TopicsError::Exists { topic } => Self::new(Reason::TopicExists, message).resource("topic", topic),
             TopicsError::NotFound { topic } => topic_not_found(message, topic),
             TopicsError::Denied { .. } => denied(message),
+            TopicsError::InUse { topic, consumer } => {
+                Self::new(Reason::TopicInUse, message).precondition(topic).with("consumer", consumer)
+            }
             TopicsError::BeyondHead { next, .. } => {
                 Self::new(Reason::OffsetBeyondHead, message).with("head_offset", next.previous())
             }

@@ -86,8 +86,13 @@ impl TopicService for Topics {
 
     async fn delete_topic(
         &self,
-        _request: Request<v1::DeleteTopicRequest>,
+        request: Request<v1::DeleteTopicRequest>,
     ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
-        Err(Problem::unavailable("DeleteTopic").into())
+        let v1::DeleteTopicRequest { name } = request.into_inner();
+        let mut checks = Checks::default();
+        let name = checks.topic("name", &name);
+        let name = checks.finish(name)?;
+        self.0.delete_topic(&name).await.map_err(|error| Problem::from(error).of_change())?;
+        Ok(Response::new(v1::DeleteTopicResponse {}))
     }
 }

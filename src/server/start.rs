@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Parts, ServerRecord};
 use crate::{
     auth::{self, Auth, AuthOptions, Bootstrap, BootstrapError, SetupError},
-    config::{Backend, ServeSettings, SettingsError},
+    config::{Backend, ServeSettings, SettingsError, StoreSettings},
     domain::ServerId,
     notify::{Hub, InvalidRedisUrl, LocalNotifier, NotifierState, RedisNotifier, RedisOptions, SharedNotifier},
     store::{
@@ -106,7 +106,7 @@ pub(super) async fn open(settings: &ServeSettings) -> Result<Parts, StartError> 
             (store, notifier, true)
         }
         Backend::Postgres { url, redis } => {
-            let store = Arc::new(PostgresStore::connect(&postgres_options(settings, url)).await?);
+            let store = Arc::new(PostgresStore::connect(&postgres_options(&settings.store, url)).await?);
             let notifier: SharedNotifier = match redis {
                 None => Arc::new(LocalNotifier::new(hub.clone(), NotifierState::Degraded)),
                 Some(redis) => {
@@ -137,11 +137,11 @@ pub(super) async fn open(settings: &ServeSettings) -> Result<Parts, StartError> 
     Ok(Parts { store, notifier, hub, auth, server, bootstrap, embedded })
 }
 
-fn postgres_options(settings: &ServeSettings, url: SecretString) -> PostgresOptions {
+pub(super) fn postgres_options(settings: &StoreSettings, url: SecretString) -> PostgresOptions {
     PostgresOptions {
-        migrate: settings.store.migrate,
-        migrate_url: settings.store.migrate_database_url.clone(),
-        allow_unsafe: settings.store.unsafe_database,
+        migrate: settings.migrate,
+        migrate_url: settings.migrate_database_url.clone(),
+        allow_unsafe: settings.unsafe_database,
         ..PostgresOptions::new(url)
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::{AppendBatch, Bounds, IdKey, KnownId, Offset, ReadCap, Segment, Timestamp, TopicId};
+use crate::domain::{AppendBatch, Bounds, IdKey, KnownId, LogId, Offset, ReadCap, Segment, Timestamp, TopicId};
 
 /// Appending to logs and reading them.
 #[async_trait]
@@ -104,6 +104,8 @@ pub struct LogRead {
 pub struct TopicHead {
     /// The topic.
     pub topic: TopicId,
+    /// The incarnation of its log.
+    pub log_id: LogId,
     /// What it holds.
     pub bounds: Bounds,
 }

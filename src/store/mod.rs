@@ -10,6 +10,7 @@ mod consumers;
 mod error;
 mod identities;
 mod log;
+mod migration;
 pub mod postgres;
 mod servers;
 pub mod sqlite;
@@ -31,8 +32,9 @@ pub use identities::{
     User,
 };
 pub use log::{AppendError, Appended, LogRead, LogStore, TopicHead};
+pub use migration::Migration;
 pub use servers::ServerStore;
-pub use topics::{TopicError, TopicStore};
+pub use topics::{DeleteTopicError, Removed, TopicError, TopicStore};
 
 /// Everything that EventFlow keeps.
 #[async_trait]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::{NewTopic, Topic, TopicChange, TopicName};
+use crate::domain::{ConsumerName, NewTopic, Offset, Topic, TopicChange, TopicId, TopicName};
 
 /// Creating topics and finding them.
 #[async_trait]
@@ -21,6 +21,50 @@ pub trait TopicStore {
 
     /// Changes a topic and returns it as it is then; `None` if there is none of this name.
     async fn update_topic(&self, name: &TopicName, change: &TopicChange) -> Result<Option<Topic>, StoreError>;
+
+    /// Deletes a topic. From then on nothing finds it, nothing can be appended to it and no consumer
+    /// registered on it; its name is free, and its id is never used again. Its events are left to
+    /// [`remove_deleted`](Self::remove_deleted).
+    ///
+    /// Refused with [`DeleteTopicError::InUse`] while a consumer is registered on it. Of a deletion and a
+    /// registration at the same time, one is refused.
+    async fn delete_topic(&self, name: &TopicName) -> Result<TopicId, DeleteTopicError>;
+
+    /// Deleted topics of which something may be left, oldest first, at most `limit`.
+    async fn deleted_topics(&self, limit: usize) -> Result<Vec<TopicId>, StoreError>;
+
+    /// Removes some of what a deleted topic left after `after`, in one short transaction; when nothing is
+    /// left, the topic is not listed any more. Of a topic that lives, nothing goes that is kept. Repeating it is
+    /// harmless, also at the same time.
+    async fn remove_deleted(&self, topic: TopicId, after: Offset) -> Result<Removed, StoreError>;
+}
+
+/// What one step of a removal did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Events that went, with their ids.
+    pub events: u64,
+    /// Stored runs that went: batches as they were appended.
+    pub segments: u64,
+    /// Where the next step goes on; `None`: nothing is left to remove.
+    pub more: Option<Offset>,
+}
+
+/// Why a topic was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteTopicError {
+    /// There is none of this name.
+    #[error("the topic does not exist")]
+    NotFound,
+    /// Consumers are registered on it.
+    #[error("consumer {consumer} is registered on the topic")]
+    InUse {
+        /// One of them.
+        consumer: ConsumerName,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why a topic was not created.

@@ -110,6 +110,12 @@ table! {
         /// LOG_SHORTENED.
         LOGS_SHORTENED = "eventflow_logs_shortened_total", Kind::Counter, "logs", [];
     }
+    "Removing" {
+        /// Events that this server removed in the background, by cause: their topic was `deleted`.
+        REMOVED_EVENTS = "eventflow_removed_events_total", Kind::Counter, "events", ["cause"];
+        /// Segments, which are appends as they were stored, that this server removed in the background.
+        REMOVED_SEGMENTS = "eventflow_removed_segments_total", Kind::Counter, "segments", ["cause"];
+    }
     "Wake-ups" {
         /// Times that the streams of a topic were told to look, by cause: `append` on this server, `redis` said
         /// that another one appended, a `poll` found it, or `everything` may have changed while Redis was away.

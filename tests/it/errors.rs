@@ -18,12 +18,11 @@ use crate::{
 const OPEN: [&str; 2] = ["Login", "RefreshToken"];
 
 /// RPCs that the protos have and this version does not serve.
-const UNAVAILABLE: [&str; 21] = [
+const UNAVAILABLE: [&str; 20] = [
     "ChangePassword",
     "CreateApiKey",
     "CreateUser",
     "DeleteProducer",
-    "DeleteTopic",
     "DeleteUser",
     "DiscardDeadLetters",
     "GetEvent",

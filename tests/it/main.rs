@@ -31,4 +31,5 @@ mod redis_faults;
 mod serving;
 mod sql;
 mod streams;
+mod topics;
 mod world;

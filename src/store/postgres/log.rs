@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{PostgresStore, append, read, rows, trim};
 use crate::{
-    domain::{AppendBatch, Bounds, ContentHash, IdKey, KnownId, Offset, ReadCap, Timestamp, TopicId},
+    domain::{AppendBatch, Bounds, ContentHash, IdKey, KnownId, LogId, Offset, ReadCap, Timestamp, TopicId},
     store::{AppendError, Appended, LogRead, LogStore, StoreError, TopicHead},
 };
 
@@ -37,7 +37,10 @@ impl LogStore for PostgresStore {
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError> {
         let topics: Vec<i32> = topics.iter().map(|topic| topic.0).collect();
         let found = self.control.all("heads", sqlx::query(include_str!("sql/heads.sql")).bind(topics)).await?;
-        let head = |row| Ok(TopicHead { topic: TopicId(rows::get(row, "id")?), bounds: rows::bounds(row)? });
+        let head = |row| {
+            let (topic, log_id) = (TopicId(rows::get(row, "id")?), LogId(rows::get(row, "log_id")?));
+            Ok(TopicHead { topic, log_id, bounds: rows::bounds(row)? })
+        };
         found.iter().map(head).collect()
     }
 

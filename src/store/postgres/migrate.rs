@@ -2,7 +2,11 @@
 
 use sqlx::{Connection, PgConnection, Row, migrate::Migrator, postgres::PgConnectOptions};
 
-use crate::store::OpenError;
+use super::rows;
+use crate::{
+    domain::{LogId, TopicName},
+    store::{Migration, OpenError, StoreError, migration::missing},
+};
 
 /// The migrations in this build. They only expand, so that servers of the version before go on
 /// working; those of the version after are left alone.
@@ -16,8 +20,13 @@ fn migrator() -> Migrator {
 /// Runs the migrations that are missing, over a connection of its own. Servers that start at the same
 /// time wait for each other, for as long as a migration takes: this connection has no time limits.
 ///
-/// If the tables have an owner other than `server_role`, that one is granted what it needs.
-pub(super) async fn migrate(connect: &PgConnectOptions, server_role: &str) -> Result<(), OpenError> {
+/// If the tables have an owner other than `server_role`, that one is granted what it needs. After a restore,
+/// every topic gets a new log.
+pub(super) async fn migrate(
+    connect: &PgConnectOptions,
+    server_role: &str,
+    restored: bool,
+) -> Result<Migration, OpenError> {
     let unreachable = |error| OpenError::Unreachable {
         message: "cannot connect to migrate; check --migrate-database-url".to_owned(),
         source: Some(Box::new(error)),
@@ -30,14 +39,36 @@ pub(super) async fn migrate(connect: &PgConnectOptions, server_role: &str) -> Re
     if row.try_get("schema_missing").map_err(failed)? {
         migrator.create_schema("eventflow");
     }
+    let before = applied(&mut connection).await.map_err(failed)?;
     migrator.run_direct(None, &mut connection, false).await.map_err(|error| self::failed(Box::new(error)))?;
-    if row.try_get::<&str, _>("role").map_err(failed)? != server_role {
-        let grant = sqlx::query("select eventflow.grant_server_v2($1)").bind(server_role);
+    let other = row.try_get::<&str, _>("role").map_err(failed)? != server_role;
+    if other {
+        let grant = sqlx::query("select eventflow.grant_server_v3($1)").bind(server_role);
         grant.execute(&mut connection).await.map_err(failed)?;
     }
+    let replaced = if restored { Some(after_restore(&mut connection).await?) } else { None };
     // The work is done; how the connection ends does not matter.
     drop(connection.close().await);
-    Ok(())
+    let granted = other.then(|| server_role.to_owned());
+    Ok(Migration { store: "postgres", schema: newest(), applied: missing(migrator.iter(), &before), granted, replaced })
+}
+
+/// The numbers of the migrations that the database has.
+async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
+    let exists = sqlx::query_scalar("select to_regclass('eventflow.migrations') is not null");
+    match exists.fetch_one(&mut *connection).await? {
+        true => sqlx::query_scalar("select version from eventflow.migrations").fetch_all(connection).await,
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Gives every topic a new log; the topics in the order of names.
+async fn after_restore(connection: &mut PgConnection) -> Result<Vec<(TopicName, LogId)>, OpenError> {
+    let statement = sqlx::query("select topic, log_id from eventflow.after_restore_v1() order by topic");
+    let found = statement.fetch_all(connection).await.map_err(|error| failed(Box::new(error)))?;
+    let topic = |row| Ok((rows::parsed(row, "topic", TopicName::parse)?, LogId(rows::get(row, "log_id")?)));
+    let topics: Result<_, StoreError> = found.iter().map(topic).collect();
+    topics.map_err(|error| failed(Box::new(error)))
 }
 
 /// Refuses tables that are missing, that miss migrations of this build, or that newer servers have

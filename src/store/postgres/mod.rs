@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 pub use options::PostgresOptions;
 
-use super::{OpenError, Pool, Store, StoreError, statements::Statements};
+use super::{Migration, OpenError, Pool, Store, StoreError, statements::Statements};
 use crate::domain::Incarnation;
 use incarnation::ServerWatch;
 use lane::Lane;
@@ -57,6 +57,12 @@ impl PostgresStore {
     /// Connects, checks that the database is safe to use, and brings its tables up to date.
     pub async fn connect(options: &PostgresOptions) -> Result<Self, OpenError> {
         open::open(options).await
+    }
+
+    /// Brings the tables up to date, as their owner if the options name one; after a restore it also gives
+    /// every topic a new log.
+    pub async fn migrate(options: &PostgresOptions, restored: bool) -> Result<Migration, OpenError> {
+        open::migrate(options, restored).await
     }
 }
 
@@ -115,6 +121,8 @@ const STATEMENTS: &[&str] = &[
     "create_topic",
     "create_user",
     "delete_consumer",
+    "delete_topic",
+    "deleted_topics",
     "end_session",
     "find_api_key",
     "find_consumer",
@@ -123,6 +131,7 @@ const STATEMENTS: &[&str] = &[
     "find_session",
     "find_topic",
     "find_user",
+    "forget_topic",
     "has_users",
     "heads",
     "held_for",
@@ -141,6 +150,7 @@ const STATEMENTS: &[&str] = &[
     "servers",
     "signing_keys",
     "skip_trimmed",
+    "take_duty",
     "take_hold",
     "trim_begin",
     "trim_delete",

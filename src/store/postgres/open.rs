@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOpt
 use tokio::time::timeout;
 
 use super::{PostgresOptions, PostgresStore, STATEMENTS, incarnation::ServerWatch, lane::Lane, migrate};
-use crate::store::{OpenError, statements::Statements};
+use crate::store::{Migration, OpenError, statements::Statements};
 
 /// How long the first connection may take. A network that swallows packets would keep it for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,16 +17,9 @@ const OLDEST_VERSION: i32 = 140_000;
 
 /// Opens the store.
 pub(super) async fn open(options: &PostgresOptions) -> Result<PostgresStore, OpenError> {
-    let connect = parse(&options.url, "--database-url")?;
-    let mut connection = match timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&connect)).await {
-        Ok(connected) => connected.map_err(|error| unreachable(Some(error)))?,
-        Err(_) => return Err(unreachable(None)),
-    };
-    let found = Found::inspect(&mut connection).await.map_err(|error| unreachable(Some(error)))?;
-    found.check(options.allow_unsafe)?;
+    let (connect, mut connection, found) = inspect(options).await?;
     if options.migrate {
-        let owner = options.migrate_url.as_ref().map(|url| parse(url, "--migrate-database-url")).transpose()?;
-        migrate::migrate(owner.as_ref().unwrap_or(&connect), &found.role).await?;
+        migrate::migrate(&owner(options, &connect)?, &found.role, false).await?;
     }
     migrate::check(&mut connection).await?;
     let cluster = sqlx::query_scalar("select id from eventflow.cluster").fetch_one(&mut connection);
@@ -45,6 +38,32 @@ pub(super) async fn open(options: &PostgresOptions) -> Result<PostgresStore, Ope
         server: server.clone(),
         statements: statements.clone(),
     })
+}
+
+/// Brings the tables up to date, as their owner if the options name one; after a restore it also gives every
+/// topic a new log.
+pub(super) async fn migrate(options: &PostgresOptions, restored: bool) -> Result<Migration, OpenError> {
+    let (connect, connection, found) = inspect(options).await?;
+    drop(connection.close().await);
+    migrate::migrate(&owner(options, &connect)?, &found.role, restored).await
+}
+
+/// How the owner of the tables connects.
+fn owner(options: &PostgresOptions, server: &PgConnectOptions) -> Result<PgConnectOptions, OpenError> {
+    let owner = options.migrate_url.as_ref().map(|url| parse(url, "--migrate-database-url")).transpose()?;
+    Ok(owner.unwrap_or_else(|| server.clone()))
+}
+
+/// Connects as a server does, and refuses a database that cannot keep our promises.
+async fn inspect(options: &PostgresOptions) -> Result<(PgConnectOptions, PgConnection, Found), OpenError> {
+    let connect = parse(&options.url, "--database-url")?;
+    let mut connection = match timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&connect)).await {
+        Ok(connected) => connected.map_err(|error| unreachable(Some(error)))?,
+        Err(_) => return Err(unreachable(None)),
+    };
+    let found = Found::inspect(&mut connection).await.map_err(|error| unreachable(Some(error)))?;
+    found.check(options.allow_unsafe)?;
+    Ok((connect, connection, found))
 }
 
 /// What a database says about itself.

@@ -26,6 +26,14 @@ impl ServerStore for PostgresStore {
         self.control.execute("leave", statement).await.map(drop)
     }
 
+    async fn take_duty(&self, duty: &str, server: ServerId, lease: Duration) -> Result<bool, StoreError> {
+        let statement = sqlx::query("select eventflow.take_duty_v1($1, $2, $3) as taken")
+            .bind(duty)
+            .bind(server.0)
+            .bind(rows::to_micros(lease));
+        rows::get(&self.control.one("take_duty", statement).await?, "taken")
+    }
+
     async fn servers(&self, limit: usize) -> Result<Vec<RunningServer>, StoreError> {
         let statement = sqlx::query(include_str!("sql/servers.sql")).bind(to_limit(limit));
         let found = self.control.all("servers", statement).await?;

@@ -2,10 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{PostgresStore, errors::unavailable, rows};
+use super::{
+    PostgresStore,
+    errors::{corrupt, unavailable},
+    rows, trim,
+};
 use crate::{
-    domain::{NewTopic, Topic, TopicChange, TopicName},
-    store::{StoreError, TopicError, TopicStore},
+    domain::{ConsumerName, NewTopic, Offset, Topic, TopicChange, TopicId, TopicName},
+    store::{DeleteTopicError, Removed, StoreError, TopicError, TopicStore},
 };
 
 /// How often a creation looks for whoever has the name, when that one is deleted in between each time.
@@ -54,6 +58,36 @@ impl TopicStore for PostgresStore {
             .bind(sealed);
         let updated = self.control.optional("update_topic", statement).await?;
         updated.as_ref().map(rows::topic).transpose()
+    }
+
+    async fn delete_topic(&self, name: &TopicName) -> Result<TopicId, DeleteTopicError> {
+        let statement = sqlx::query("select outcome, topic, consumer from eventflow.delete_topic_v1($1)");
+        let row = self.control.one("delete_topic", statement.bind(name.as_str())).await?;
+        match rows::get(&row, "outcome")? {
+            "deleted" => Ok(TopicId(rows::get(&row, "topic")?)),
+            "in_use" => {
+                let consumer = rows::parsed(&row, "consumer", ConsumerName::parse)?;
+                Err(DeleteTopicError::InUse { consumer })
+            }
+            "not_found" => Err(DeleteTopicError::NotFound),
+            other => Err(corrupt(format!("a deletion ended with {other:?}")).into()),
+        }
+    }
+
+    async fn deleted_topics(&self, limit: usize) -> Result<Vec<TopicId>, StoreError> {
+        let statement =
+            sqlx::query("select id from eventflow.topics where deleted_time is not null order by id limit $1");
+        let found = self.control.all("deleted_topics", statement.bind(to_limit(limit))).await?;
+        found.iter().map(|row| rows::get(row, "id").map(TopicId)).collect()
+    }
+
+    async fn remove_deleted(&self, topic: TopicId, after: Offset) -> Result<Removed, StoreError> {
+        let removed = trim::remove_oldest(self, topic, after).await?;
+        if removed.more.is_none() {
+            let statement = sqlx::query("select eventflow.forget_topic_v1($1)").bind(topic.0);
+            self.control.execute("forget_topic", statement).await?;
+        }
+        Ok(removed)
     }
 }
 

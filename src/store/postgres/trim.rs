@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Bounds, IdKey, Offset, TopicId},
-    store::StoreError,
+    store::{Removed, StoreError},
 };
 
 /// Events deleted by one transaction, about: tens of milliseconds, so that neither a lock nor the
@@ -29,27 +29,29 @@ pub(super) async fn trim(store: &PostgresStore, topic: TopicId, up_to: Offset) -
     let begun = store.control.optional("trim_begin", statement.bind(topic.0).bind(up_to.get())).await?;
     let Some(begun) = begun else { return Ok(None) };
     let bounds = rows::bounds(&begun)?;
-    let mut position = Offset::ZERO;
-    while let Some(last) = remove_oldest(store, topic, position).await? {
-        position = last;
+    let mut rest = Some(Offset::ZERO);
+    while let Some(after) = rest {
+        rest = remove_oldest(store, topic, after).await?.more;
     }
     Ok(Some(bounds))
 }
 
-/// Removes some trimmed segments after `position`, and returns the last offset that it removed.
-async fn remove_oldest(store: &PostgresStore, topic: TopicId, position: Offset) -> Result<Option<Offset>, StoreError> {
+/// Removes some trimmed segments after `after`, by one transaction, until there are none.
+pub(super) async fn remove_oldest(store: &PostgresStore, topic: TopicId, after: Offset) -> Result<Removed, StoreError> {
     let statement = sqlx::query(include_str!("sql/trim_read.sql"));
-    let statement = statement.bind(topic.0).bind(position.get()).bind(BATCH_EVENTS).bind(BATCH_BYTES);
+    let statement = statement.bind(topic.0).bind(after.get()).bind(BATCH_EVENTS).bind(BATCH_BYTES);
     let segments = store.control.all("trim_read", statement).await?;
-    let Some(newest) = segments.last() else { return Ok(None) };
+    let Some(newest) = segments.last() else { return Ok(Removed::default()) };
     let last = rows::offset(newest, "last_offset")?;
     let mut keys = Vec::new();
     for segment in &segments {
         add_keys(segment, &mut keys)?;
     }
+    // Each event has an id, also where its producer gave none.
+    let removed = Removed { events: keys.len() as u64, segments: segments.len() as u64, more: Some(last) };
     let statement = sqlx::query("select eventflow.trim_delete_v1($1, $2, $3)");
     store.control.execute("trim_delete", statement.bind(topic.0).bind(last.get()).bind(keys)).await?;
-    Ok(Some(last))
+    Ok(removed)
 }
 
 /// Adds the keys of a segment's ids, also of those that the server made and nobody looks for.

@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::{SqliteStore, error::failed, rows::offset};
 use crate::{
-    domain::{Bounds, TopicId},
+    domain::{Bounds, LogId, TopicId},
     store::{StoreError, TopicHead},
 };
 
@@ -15,7 +15,9 @@ pub(super) async fn heads(store: &SqliteStore, topics: &[TopicId]) -> Result<Vec
     let rows = query.fetch_all(&mut *store.reader().await?).await.map_err(failed)?;
     let head = |row| -> Result<TopicHead, StoreError> {
         let bounds = Bounds { head: offset(&row, "head")?, trimmed_to: offset(&row, "trimmed_to")? };
-        Ok(TopicHead { topic: TopicId(row.try_get("id").map_err(failed)?), bounds })
+        let topic = TopicId(row.try_get("id").map_err(failed)?);
+        let log_id = LogId(row.try_get("log_id").map_err(failed)?);
+        Ok(TopicHead { topic, log_id, bounds })
     };
     rows.into_iter().map(head).collect()
 }

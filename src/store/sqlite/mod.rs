@@ -19,6 +19,8 @@ mod meta;
 mod open;
 mod producers;
 mod read;
+mod remove;
+mod restored;
 mod rows;
 mod servers;
 mod settings;
@@ -50,7 +52,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     statements: Statements,
     cluster_id: Uuid,
-    servers: Mutex<Vec<servers::Lease>>,
+    servers: Mutex<servers::Servers>,
     /// Held locked for as long as the store is open.
     _lock: File,
 }
@@ -61,6 +63,7 @@ type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 /// Every statement by name.
 const STATEMENTS: &[&str] = &[
     "add_connection",
+    "add_deleted",
     "add_first_signing_key",
     "before_time",
     "clear_connections",
@@ -76,6 +79,8 @@ const STATEMENTS: &[&str] = &[
     "delete_consumer",
     "delete_event_ids",
     "delete_events",
+    "delete_topic",
+    "deleted_topics",
     "end_session",
     "find_api_key",
     "find_batch",
@@ -89,6 +94,7 @@ const STATEMENTS: &[&str] = &[
     "find_session",
     "find_topic",
     "find_user",
+    "forget_topic",
     "has_users",
     "heads",
     "held_for",
@@ -99,6 +105,7 @@ const STATEMENTS: &[&str] = &[
     "list_producers",
     "list_topics",
     "next_epoch",
+    "oldest_events",
     "pause_consumer",
     "ping",
     "raise_trimmed",
@@ -111,7 +118,9 @@ const STATEMENTS: &[&str] = &[
     "signing_keys",
     "skip_trimmed",
     "take_hold",
+    "topic_deleted",
     "topic_exists",
+    "topic_in_use",
     "update_consumer",
     "update_topic",
 ];

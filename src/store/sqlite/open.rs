@@ -4,7 +4,7 @@ use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -15,10 +15,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{STATEMENTS, SqliteStore};
+use super::{STATEMENTS, SqliteStore, restored::after_restore};
 use crate::{
     domain::Timestamp,
-    store::{OpenError, statements::Statements},
+    store::{Migration, OpenError, migration::missing, statements::Statements},
 };
 
 /// Before it, resetting the WAL could corrupt the database.
@@ -45,28 +45,63 @@ const ROWS_AHEAD: usize = 32;
 impl SqliteStore {
     /// Opens the store in `data_dir`, which is created if it is missing, for this process alone.
     pub async fn open(data_dir: &Path) -> Result<Self, OpenError> {
-        let unreachable = |source: io::Error| OpenError::Unreachable {
-            message: format!("cannot use the data folder {}; check its owner and its disk", data_dir.display()),
-            source: Some(source.into()),
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unreachable)?;
-        let lock = lock(data_dir)?;
-        let database = data_dir.join("eventflow.db");
-        // SQLite gives its WAL the mode of the database.
-        private(&database).map_err(unreachable)?;
-
-        let unopened = |source: sqlx::Error| OpenError::Unreachable {
-            message: format!("cannot open the database {}", database.display()),
-            source: Some(source.into()),
-        };
-        let options = options(&database);
-        let writer = writer(options.clone()).await.map_err(unopened)?;
-        check_version(&writer).await.map_err(unopened)??;
-        migrate(&writer, &database).await?;
-        let cluster_id = cluster_id(&writer).await.map_err(unopened)?;
-        let readers = readers(options).await.map_err(unopened)?;
+        let Prepared { lock, database, writer, .. } = prepare(data_dir).await?;
+        let unopened = unopened(&database);
+        let cluster_id = cluster_id(&writer).await.map_err(&unopened)?;
+        let readers = readers(options(&database)).await.map_err(&unopened)?;
         let (statements, servers) = (Statements::new(STATEMENTS), Mutex::default());
         Ok(Self { writer, readers, statements, cluster_id, servers, _lock: lock })
+    }
+
+    /// Brings the store in `data_dir` up to date, for this process alone, and closes it; after a restore it
+    /// also gives every topic a new log.
+    pub async fn migrate(data_dir: &Path, restored: bool) -> Result<Migration, OpenError> {
+        let Prepared { lock: _lock, database, writer, applied, schema } = prepare(data_dir).await?;
+        let replaced = match restored {
+            true => Some(after_restore(&writer).await.map_err(unopened(&database))?),
+            false => None,
+        };
+        writer.close().await;
+        Ok(Migration { store: "sqlite", schema, applied, granted: None, replaced })
+    }
+}
+
+/// A folder that is ours, with a database that has the schema of this program.
+struct Prepared {
+    lock: File,
+    database: PathBuf,
+    writer: SqlitePool,
+    /// The migrations that were missing.
+    applied: Vec<String>,
+    /// The number of the newest one.
+    schema: i64,
+}
+
+async fn prepare(data_dir: &Path) -> Result<Prepared, OpenError> {
+    let unreachable = |source: io::Error| OpenError::Unreachable {
+        message: format!("cannot use the data folder {}; check its owner and its disk", data_dir.display()),
+        source: Some(source.into()),
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unreachable)?;
+    let lock = lock(data_dir)?;
+    let database = data_dir.join("eventflow.db");
+    // SQLite gives its WAL the mode of the database.
+    private(&database).map_err(unreachable)?;
+
+    let writer = {
+        let unopened = unopened(&database);
+        let writer = writer(options(&database)).await.map_err(&unopened)?;
+        check_version(&writer).await.map_err(&unopened)??;
+        writer
+    };
+    let (applied, schema) = migrate(&writer, &database).await?;
+    Ok(Prepared { lock, database, writer, applied, schema })
+}
+
+fn unopened(database: &Path) -> impl Fn(sqlx::Error) -> OpenError {
+    move |source| OpenError::Unreachable {
+        message: format!("cannot open the database {}", database.display()),
+        source: Some(source.into()),
     }
 }
 
@@ -159,14 +194,16 @@ async fn check_version(writer: &SqlitePool) -> Result<Result<(), OpenError>, sql
     Ok(Err(OpenError::TooOld(message)))
 }
 
-/// Brings the schema to this program's version; one that is newer is left alone.
-async fn migrate(writer: &SqlitePool, database: &Path) -> Result<(), OpenError> {
+/// Brings the schema to this program's version; one that is newer is left alone. Returns the migrations that
+/// were missing, and the number of the newest one.
+async fn migrate(writer: &SqlitePool, database: &Path) -> Result<(Vec<String>, i64), OpenError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Migrate {
         message: format!("cannot bring the schema of {} to version {SCHEMA_VERSION}", database.display()),
         source: Some(source),
     };
     let mut migrations = sqlx::migrate!("migrations/sqlite");
     migrations.set_ignore_missing(true);
+    let before = applied(writer).await.map_err(|error| failed(error.into()))?;
     migrations.run(writer).await.map_err(|error| failed(error.into()))?;
 
     let found = sqlx::query_as("select version, oldest_server from schema").fetch_one(writer).await;
@@ -178,7 +215,17 @@ async fn migrate(writer: &SqlitePool, database: &Path) -> Result<(), OpenError> 
         );
         return Err(OpenError::SchemaTooNew(message));
     }
-    Ok(())
+    let newest = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+    Ok((missing(migrations.iter(), &before), newest))
+}
+
+/// The numbers of the migrations that the database has.
+async fn applied(writer: &SqlitePool) -> Result<Vec<i64>, sqlx::Error> {
+    let exists = sqlx::query("select 1 from sqlite_schema where name = '_sqlx_migrations'");
+    match exists.fetch_optional(writer).await? {
+        Some(_) => sqlx::query_scalar("select version from _sqlx_migrations").fetch_all(writer).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The name of the store, given once.

@@ -24,7 +24,7 @@ pub(super) async fn read(
     let limit = i64::try_from(cap.events.max(1)).unwrap_or(i64::MAX);
     let mut conn = store.reader().await?;
     let query = store.query("read", include_str!("sql/read.sql"));
-    let mut rows = query.bind(topic.0).bind(topic.0).bind(after.get()).bind(limit).fetch(&mut *conn);
+    let mut rows = query.bind(topic.0).bind(after.get()).bind(limit).fetch(&mut *conn);
     let Some(trimmed) = rows.try_next().await.map_err(failed)? else { return Ok(None) };
     let trimmed_to = offset(&trimmed, "offset")?;
 

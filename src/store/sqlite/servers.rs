@@ -1,6 +1,9 @@
 //! The servers on an embedded store: this process alone, so that memory is enough.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
@@ -10,9 +13,16 @@ use crate::{
     store::{ServerStore, StoreError},
 };
 
+/// The servers that live, and what they do for all.
+#[derive(Debug, Default)]
+pub(super) struct Servers {
+    alive: Vec<Lease>,
+    duties: HashMap<String, (ServerId, Instant)>,
+}
+
 /// A server, and until when it is taken for alive.
 #[derive(Debug)]
-pub(super) struct Lease {
+struct Lease {
     server: RunningServer,
     until: Instant,
 }
@@ -21,7 +31,7 @@ pub(super) struct Lease {
 impl ServerStore for SqliteStore {
     async fn beat(&self, server: ServerId, name: &str, version: &str, lease: Duration) -> Result<(), StoreError> {
         let now = Instant::now();
-        let mut servers = self.servers.lock();
+        let servers = &mut self.servers.lock().alive;
         servers.retain(|lease| lease.until > now);
         let until = now + lease;
         match servers.iter_mut().find(|lease| lease.server.id == server) {
@@ -35,14 +45,24 @@ impl ServerStore for SqliteStore {
     }
 
     async fn leave(&self, server: ServerId) -> Result<(), StoreError> {
-        self.servers.lock().retain(|lease| lease.server.id != server);
+        self.servers.lock().alive.retain(|lease| lease.server.id != server);
         Ok(())
+    }
+
+    async fn take_duty(&self, duty: &str, server: ServerId, lease: Duration) -> Result<bool, StoreError> {
+        let now = Instant::now();
+        let duties = &mut self.servers.lock().duties;
+        let free = duties.get(duty).is_none_or(|(holder, until)| *holder == server || *until < now);
+        if free {
+            duties.insert(duty.to_owned(), (server, now + lease));
+        }
+        Ok(free)
     }
 
     async fn servers(&self, limit: usize) -> Result<Vec<RunningServer>, StoreError> {
         let now = Instant::now();
         let servers = self.servers.lock();
-        let alive = servers.iter().filter(|lease| lease.until > now);
+        let alive = servers.alive.iter().filter(|lease| lease.until > now);
         Ok(alive.take(limit).map(|lease| lease.server.clone()).collect())
     }
 }

@@ -1,17 +1,18 @@
 //! Topics.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::{Row, sqlite::SqliteConnection};
 use uuid::Uuid;
 
 use super::{
     SqliteStore,
     error::{corrupt, failed},
-    rows::{micros, topic},
+    remove,
+    rows::{micros, parsed, topic},
 };
 use crate::{
-    domain::{NewTopic, Timestamp, Topic, TopicChange, TopicName},
-    store::{StoreError, TopicError, TopicStore},
+    domain::{ConsumerName, NewTopic, Offset, Timestamp, Topic, TopicChange, TopicId, TopicName},
+    store::{DeleteTopicError, Removed, StoreError, TopicError, TopicStore},
 };
 
 #[async_trait]
@@ -65,6 +66,34 @@ impl TopicStore for SqliteStore {
         let topic = find(self, &mut tx, name).await?;
         tx.commit().await.map_err(failed)?;
         Ok(topic)
+    }
+
+    async fn delete_topic(&self, name: &TopicName) -> Result<TopicId, DeleteTopicError> {
+        let mut tx = self.begin().await?;
+        let id = find(self, &mut tx, name).await?.ok_or(DeleteTopicError::NotFound)?.id;
+        let sql = "select name from consumers where topic_id = ? order by name limit 1";
+        let query = self.query("topic_in_use", sql).bind(id.0);
+        if let Some(row) = query.fetch_optional(&mut *tx).await.map_err(failed)? {
+            return Err(DeleteTopicError::InUse { consumer: parsed(&row, "name", ConsumerName::parse)? });
+        }
+        let delete = self.query("delete_topic", "delete from topics where id = ?");
+        let add = self.query("add_deleted", "insert into deleted_topics (id) values (?)");
+        for change in [delete, add] {
+            change.bind(id.0).execute(&mut *tx).await.map_err(failed)?;
+        }
+        tx.commit().await.map_err(failed)?;
+        Ok(id)
+    }
+
+    async fn deleted_topics(&self, limit: usize) -> Result<Vec<TopicId>, StoreError> {
+        let query = self.query("deleted_topics", "select id from deleted_topics order by id limit ?");
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.fetch_all(&mut *self.reader().await?).await.map_err(failed)?;
+        rows.iter().map(|row| row.try_get("id").map(TopicId).map_err(failed)).collect()
+    }
+
+    async fn remove_deleted(&self, topic: TopicId, _after: Offset) -> Result<Removed, StoreError> {
+        remove::remove_deleted(self, topic).await
     }
 }
 

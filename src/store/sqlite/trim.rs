@@ -1,6 +1,6 @@
-//! Removing the oldest events.
+//! Removing the oldest events of a topic that lives.
 
-use super::{SqliteStore, error::failed, rows::offset};
+use super::{SqliteStore, error::failed, remove::remove_up_to, rows::offset};
 use crate::{
     domain::{Bounds, Offset, TopicId},
     store::StoreError,
@@ -26,13 +26,7 @@ async fn trim_step(store: &SqliteStore, topic: TopicId, up_to: Offset) -> Result
     let query = query.bind(topic.0).bind(up_to.get()).bind(STEP as i64);
     let Some(row) = query.fetch_optional(&mut *tx).await.map_err(failed)? else { return Ok(None) };
     let bounds = Bounds { head: offset(&row, "head")?, trimmed_to: offset(&row, "trimmed_to")? };
-
-    let delete_ids = store.query("delete_event_ids", include_str!("sql/delete_event_ids.sql"));
-    let delete_events = store.query("delete_events", "delete from events where topic_id = ? and \"offset\" <= ?");
-    let delete_batches = store.query("delete_batches", "delete from batches where topic_id = ? and last_offset <= ?");
-    for delete in [delete_ids, delete_events, delete_batches] {
-        delete.bind(topic.0).bind(bounds.trimmed_to.get()).execute(&mut *tx).await.map_err(failed)?;
-    }
+    remove_up_to(store, &mut tx, topic, bounds.trimmed_to).await?;
     tx.commit().await.map_err(failed)?;
     Ok(Some(bounds))
 }

@@ -72,6 +72,37 @@ async fn trimming_asks_first_and_then_removes_the_oldest_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn topics_are_sealed_and_unsealed() {
+    let (_server, shell) = Shell::embedded().await;
+    shell.ok(&["topic", "create", "orders"]).await;
+    assert_eq!(field(&shell.ok(&["topic", "seal", "orders"]).await, "sealed"), "yes");
+    let refused = shell.fails(6, &["publish", "orders", "--type", "x", "--data", "x"]).await;
+    assert!(refused.contains("TOPIC_SEALED"), "{refused}");
+    assert_eq!(shell.json(&["topic", "unseal", "orders"]).await[0]["sealed"], false);
+    shell.ok(&["publish", "orders", "--type", "x", "--data", "x"]).await;
+    for command in ["seal", "unseal"] {
+        shell.fails(3, &["topic", command, "missing"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_a_topic_asks_first_and_is_refused_while_it_has_consumers() {
+    let (_server, shell) = Shell::embedded().await;
+    shell.ok(&["topic", "create", "orders"]).await;
+    shell.ok(&["consumer", "register", "billing", "orders"]).await;
+    let refused = shell.fails(2, &["topic", "delete", "orders"]).await;
+    assert!(refused.contains("--yes"), "{refused}");
+    let refused = shell.fails(6, &["topic", "delete", "orders", "--yes"]).await;
+    assert!(refused.contains("TOPIC_IN_USE") && refused.contains("billing"), "{refused}");
+    shell.ok(&["consumer", "delete", "billing", "--yes"]).await;
+    assert_eq!(shell.ok(&["topic", "delete", "orders", "--yes"]).await, "deleted orders\n");
+    shell.fails(3, &["topic", "get", "orders"]).await;
+    shell.fails(3, &["topic", "delete", "orders", "--yes"]).await;
+    shell.ok(&["topic", "create", "orders"]).await;
+    assert_eq!(shell.ok(&["topic", "delete", "orders", "--yes", "-o", "json"]).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registered_producer_publishes_with_the_key_that_is_shown_once() {
     let (_server, shell) = Shell::embedded().await;
     shell.ok(&["topic", "create", "orders"]).await;

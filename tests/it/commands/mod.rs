@@ -5,6 +5,7 @@ mod consumers;
 mod first_start;
 mod login;
 mod manage;
+mod migrate;
 mod publish;
 mod resume;
 mod secrets;

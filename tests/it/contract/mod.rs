@@ -8,6 +8,7 @@ mod append;
 mod before_time;
 mod commits;
 mod consumers;
+mod deleting;
 mod fixtures;
 mod heads;
 mod holds;
@@ -170,6 +171,16 @@ contract! {
             changes_touch_what_they_name,
             a_missing_topic_is_none,
         ],
+        deleting: [
+            nothing_finds_a_deleted_topic,
+            a_topic_created_anew_is_another_one,
+            a_topic_in_use_stays,
+            of_a_deletion_and_a_registration_one_is_refused,
+            appends_are_before_the_deletion_or_refused,
+            what_a_deleted_topic_left_goes_in_steps,
+            a_topic_that_lives_loses_nothing,
+            a_missing_topic_is_refused,
+        ],
         consumers: [
             consumers_round_trip,
             a_taken_name_shows_its_consumer,
@@ -200,7 +211,7 @@ contract! {
             trimmed_events_count_once,
             a_hold_says_how_long_it_lasts,
         ],
-        servers: [living_servers_are_listed, a_server_lives_as_long_as_its_lease],
+        servers: [living_servers_are_listed, a_server_lives_as_long_as_its_lease, a_duty_has_one_server],
         commits: [
             a_commit_moves_forward_only,
             a_stale_epoch_is_fenced,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use eventflow::{domain::ServerId, store::SharedStore};
 use uuid::Uuid;
 
-use super::fixtures::{LONG, SHORT};
+use super::fixtures::{LONG, SHORT, moment, unique};
 
 fn server() -> ServerId {
     ServerId(Uuid::new_v4())
@@ -48,4 +48,26 @@ pub(super) async fn a_server_lives_as_long_as_its_lease(store: SharedStore) {
     assert_eq!(alive(&store).await.len(), 2);
     store.leave(lasting).await.unwrap();
     store.leave(silent).await.unwrap();
+}
+
+/// "Takes a duty that one server does for all, or keeps it, for `lease` from now."
+pub(super) async fn a_duty_has_one_server(store: SharedStore) {
+    let (one, other) = (ServerId(Uuid::new_v4()), ServerId(Uuid::new_v4()));
+    let (duty, unrelated) = (unique("duty"), unique("duty"));
+    assert!(store.take_duty(&duty, one, LONG).await.unwrap());
+    assert!(!store.take_duty(&duty, other, LONG).await.unwrap(), "two have it");
+    assert!(store.take_duty(&unrelated, other, LONG).await.unwrap());
+    // Renewed for less, it is free soon.
+    assert!(store.take_duty(&duty, one, SHORT).await.unwrap());
+    moment().await;
+    assert!(store.take_duty(&duty, other, LONG).await.unwrap());
+    assert!(!store.take_duty(&duty, one, LONG).await.unwrap());
+
+    let contested = unique("duty");
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (store, duty) = (store.clone(), contested.clone());
+        tasks.spawn(async move { store.take_duty(&duty, ServerId(Uuid::new_v4()), LONG).await.unwrap() });
+    }
+    assert_eq!(tasks.join_all().await.into_iter().filter(|taken| *taken).count(), 1);
 }
