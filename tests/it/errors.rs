@@ -18,32 +18,19 @@ use crate::{
 const OPEN: [&str; 2] = ["Login", "RefreshToken"];
 
 /// RPCs that the protos have and this version does not serve.
-const UNAVAILABLE: [&str; 25] = [
-    "ChangePassword",
-    "CreateApiKey",
-    "CreateUser",
-    "DeleteProducer",
+const UNAVAILABLE: [&str; 12] = [
     "DeleteTopic",
-    "DeleteUser",
     "DiscardDeadLetters",
     "GetEvent",
-    "ListApiKeys",
     "ListDeadLetters",
     "ListEvents",
-    "ListUsers",
-    "Logout",
     "PauseConsumer",
     "Poll",
     "PublishStream",
     "RedriveDeadLetters",
-    "RefreshToken",
-    "RevokeApiKey",
-    "RotateApiKey",
     "SeekConsumer",
     "Settle",
     "UpdateConsumer",
-    "UpdateProducer",
-    "UpdateUser",
 ];
 
 /// The answer of an RPC to an empty message.
@@ -71,7 +58,8 @@ async fn every_rpc_but_the_open_ones_asks_for_a_credential() {
         ] {
             let status = empty_call(&nobody, &path, &[("authorization", bad)]).await;
             let invalid = api::written(&status) == "UNAUTHENTICATED / CREDENTIAL_INVALID";
-            assert_eq!(invalid, !OPEN.contains(&method.name()) || method.name() == "Login", "{path} {bad}: {status:?}");
+            // The open ones do not look at it, and find nothing that is right in an empty message.
+            assert!(invalid, "{path} {bad}: {status:?}");
         }
         let status = empty_call(&nobody, &path, &[("x-api-key", "garbage"), ("x-api-key", "other")]).await;
         assert!(!api::is_ok(&status), "{path}");
@@ -81,7 +69,9 @@ async fn every_rpc_but_the_open_ones_asks_for_a_credential() {
 #[tokio::test(flavor = "multi_thread")]
 async fn exactly_the_rpcs_that_are_not_built_yet_say_so_to_an_admin() {
     let server = Backend::Sqlite.server().await.start().await;
-    let admin = Client::admin(&server).await;
+    // By a key, since Logout would end the session of a token.
+    let key = std::fs::read_to_string(server.data_dir().join("embedded-key")).unwrap();
+    let admin = Client::anonymous(&server).await.with(key.trim());
     let mut unavailable = BTreeSet::new();
     for method in api::methods() {
         let status = empty_call(&admin, &api::path(&method), &[]).await;

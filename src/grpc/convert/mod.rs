@@ -7,12 +7,14 @@ mod checks;
 mod consumer;
 mod event;
 mod filter;
+mod key;
 mod paging;
 mod producer;
 mod server;
 mod subscribe;
 mod time;
 mod topic;
+mod user;
 
 pub(super) use checks::Checks;
 pub(super) use consumer::{consumer, new_consumer};
@@ -20,9 +22,13 @@ pub(super) use consumer::{consumer, new_consumer};
 pub(super) use event::event;
 pub(super) use event::{publish, published};
 pub(super) use filter::{filter, filter_message};
+pub(super) use key::{api_key, key_id, key_owner, new_key, rotation};
 pub(super) use paging::page;
-pub(super) use producer::{api_key, new_producer, producer};
+pub(super) use producer::{new_producer, producer, producer_change};
 pub(super) use server::running_server;
 pub(super) use subscribe::{frame, subscribe};
 pub(super) use time::{duration, duration_message, timestamp, timestamp_value};
 pub(super) use topic::{new_topic, position, topic, topic_change};
+pub(super) use user::{
+    PasswordChange, given_password, new_user, password_change, role_message, tokens, user, user_change,
+};

@@ -9,21 +9,24 @@ mod columns;
 mod consumers;
 mod errors;
 mod holds;
-mod identities;
 mod identity_rows;
 mod incarnation;
+mod keys;
 mod lane;
 mod log;
 mod meta;
 mod migrate;
 mod open;
 mod options;
+mod producers;
 mod read;
 mod rows;
 mod servers;
 mod session;
+mod sessions;
 mod topics;
 mod trim;
+mod users;
 
 use std::sync::Arc;
 
@@ -109,6 +112,8 @@ const STATEMENTS: &[&str] = &[
     "create_topic",
     "create_user",
     "delete_consumer",
+    "delete_producer",
+    "delete_user",
     "end_session",
     "find_api_key",
     "find_consumer",
@@ -120,20 +125,30 @@ const STATEMENTS: &[&str] = &[
     "has_users",
     "heads",
     "leave",
+    "list_api_keys",
     "list_consumers",
     "list_producers",
     "list_topics",
+    "list_users",
     "ping",
     "read",
+    "refresh_session",
     "register_consumer",
     "register_producer",
     "release_hold",
     "renew_holds",
+    "revoke_api_key",
+    "rotate_api_key",
+    "rotate_signing_key",
     "servers",
+    "set_password",
     "signing_keys",
     "take_hold",
     "trim_begin",
     "trim_delete",
     "trim_read",
+    "update_producer",
     "update_topic",
+    "update_user",
+    "use_api_keys",
 ];

@@ -8,13 +8,13 @@ use sqlx::{Row, sqlite::SqliteConnection};
 use super::{
     SqliteStore, commit,
     error::failed,
-    holds,
+    holds, keys,
     rows::consumer,
     settings::{encode_filter, encode_mode, encode_queue, encode_start},
 };
 use crate::{
     domain::{Connection, Consumer, ConsumerId, ConsumerName, Epoch, NewConsumer, Offset, Timestamp, TopicId},
-    store::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError, StoreError},
+    store::{Claim, CommitError, ConsumerStore, Hold, HoldError, KeyOwner, RegisterConsumerError, StoreError},
 };
 
 #[async_trait]
@@ -77,6 +77,7 @@ impl ConsumerStore for SqliteStore {
         let Some(row) = row else { return Ok(None) };
         let id = ConsumerId(row.try_get("id").map_err(failed)?);
         holds::delete_connections(self, &mut tx, id).await?;
+        keys::delete_all(self, &mut tx, &KeyOwner::Consumer(name.clone())).await?;
         tx.commit().await.map_err(failed)?;
         Ok(Some(id))
     }

@@ -11,7 +11,6 @@ mod error;
 mod find_ids;
 mod heads;
 mod holds;
-mod identities;
 mod keys;
 mod log;
 mod meta;
@@ -20,11 +19,14 @@ mod producers;
 mod read;
 mod rows;
 mod servers;
+mod sessions;
 mod settings;
+mod signing_keys;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod trim;
+mod users;
 mod values;
 
 use std::fs::File;
@@ -60,7 +62,7 @@ type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 /// Every statement by name.
 const STATEMENTS: &[&str] = &[
     "add_connection",
-    "add_first_signing_key",
+    "add_signing_key",
     "before_time",
     "clear_connections",
     "clear_holds",
@@ -69,13 +71,18 @@ const STATEMENTS: &[&str] = &[
     "create_session",
     "create_topic",
     "create_user",
+    "delete_api_keys",
     "delete_batches",
     "delete_connection",
     "delete_connections",
     "delete_consumer",
     "delete_event_ids",
     "delete_events",
+    "delete_producer",
+    "delete_sessions",
+    "delete_user",
     "end_session",
+    "end_sessions",
     "find_api_key",
     "find_batch",
     "find_connections",
@@ -83,31 +90,46 @@ const STATEMENTS: &[&str] = &[
     "find_hold",
     "find_ids",
     "find_log",
+    "find_other_admin",
+    "find_owner",
     "find_position",
     "find_producer",
     "find_session",
+    "find_signing_key",
     "find_topic",
     "find_user",
+    "find_young_signing_key",
+    "forget_sessions",
+    "forget_signing_keys",
     "has_users",
     "heads",
     "insert_batch",
     "insert_event_ids",
     "insert_events",
+    "list_api_keys",
     "list_consumers",
     "list_producers",
     "list_topics",
+    "list_users",
     "next_epoch",
     "ping",
     "raise_trimmed",
     "read",
+    "refresh_session",
     "register_consumer",
     "register_producer",
     "release_hold",
     "renew_holds",
+    "revoke_api_key",
+    "set_password",
+    "shorten_api_key",
     "signing_keys",
     "take_hold",
     "topic_exists",
+    "update_producer",
     "update_topic",
+    "update_user",
+    "use_api_key",
 ];
 
 impl SqliteStore {
