@@ -11,11 +11,14 @@ mod failure;
 mod filter;
 mod health;
 mod json;
+mod key;
 mod login;
+mod logout;
 mod metrics;
 mod moment;
 mod note;
 mod output;
+mod password;
 mod producer;
 mod publish;
 mod retry;
@@ -24,6 +27,7 @@ mod server_info;
 mod session;
 mod tail;
 mod topic;
+mod user;
 mod whoami;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
@@ -87,10 +91,13 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
         Command::Health(args) => health::run(&connect()?, output, args).await,
         Command::Server(args) => server_info::run(&connect()?, output, args).await,
         Command::Login(args) => login::run(&connect()?, args).await,
+        Command::Logout => logout::run(&connect()?, output).await,
         Command::Whoami => whoami::run(&connect()?, output).await,
         Command::Topic(args) => topic::run(&connect()?, output, args).await,
         Command::Producer(args) => producer::run(&connect()?, output, args).await,
         Command::Consumer(args) => consumer::run(&connect()?, output, args).await,
+        Command::User(args) => user::run(&connect()?, output, args).await,
+        Command::Key(args) => key::run(&connect()?, output, args).await,
         Command::Publish(args) => publish::run(&connect()?, output, args).await,
         Command::Tail(args) => tail::run(connect()?, output, args, client.verbose).await,
     }

@@ -4,6 +4,7 @@ mod codes;
 mod first_start;
 mod login;
 mod manage;
+mod people;
 mod publish;
 mod resume;
 mod secrets;
