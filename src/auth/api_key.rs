@@ -27,7 +27,9 @@ pub fn new_key(owner: KeyOwner, ttl: Option<Duration>) -> Result<(ApiKeyRecord, 
     let whole = SecretString::from(format!("{PREFIX}{id}_{secret}"));
     let secret_hash = Sha256::digest(&secret).into();
     let expire_time = ttl.map(|ttl| create_time.plus(ttl));
-    Ok((ApiKeyRecord { id, secret_hash, owner, create_time, expire_time, revoked: false }, whole))
+    let record =
+        ApiKeyRecord { id, secret_hash, owner, create_time, expire_time, last_used_time: None, revoked: false };
+    Ok((record, whole))
 }
 
 /// A key as a caller presents it: well-formed, but not yet compared with any record.

@@ -159,8 +159,8 @@ pub async fn embedded_key(auth: &Auth, data_dir: &Path) -> Result<EmbeddedKey, B
     }
     let (record, key) = new_key(KeyOwner::User(admin), None)?;
     private_file::write(&path, &key).map_err(failed)?;
-    auth.inner.store.create_api_key(&record).await?;
-    Ok(EmbeddedKey::Created)
+    let created = auth.inner.store.create_api_key(&record).await?;
+    Ok(if created { EmbeddedKey::Created } else { EmbeddedKey::NoAdmin })
 }
 
 fn given_password(path: &Path) -> Result<SecretString, BootstrapError> {

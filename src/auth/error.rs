@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{domain::ProducerName, store::StoreError};
+use crate::{
+    domain::{ProducerName, Username},
+    store::StoreError,
+};
 
 /// Why a call has no principal. Which part of a credential was wrong is never said.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,12 @@ pub enum AuthError {
     /// It was revoked, its session ended, or its owner was disabled or deleted.
     #[error("the credential was revoked; log in anew, or ask for another key")]
     Revoked,
+    /// The user may do less than when it began.
+    #[error("the role of {user} was lowered since; ask again for what it still allows")]
+    RoleLowered {
+        /// The user.
+        user: Username,
+    },
     /// The key is good, but its producer is disabled.
     #[error("the producer {producer} is disabled; let an operator enable it")]
     ProducerDisabled {
@@ -28,6 +37,17 @@ pub enum AuthError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why a refresh token was not traded.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// It is not good (any more), or the store failed.
+    #[error(transparent)]
+    Credential(#[from] AuthError),
+    /// This server could not compute what it had to.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
 }
 
 /// Why nobody was logged in.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{AuthError, cache::Cache};
 use crate::{
-    domain::{Caller, Timestamp, TopicPattern, Username},
+    domain::{Caller, Timestamp, TopicPattern},
     store::{ApiKeyRecord, KeyOwner, SessionRecord, SharedStore, StoreError, User},
 };
 
@@ -20,13 +20,15 @@ const MISSING_ENTRIES: usize = 1_000;
 const MISSING_AGE: Duration = Duration::from_secs(1);
 
 /// The store's identities, through a cache.
+///
+/// A key and a session are remembered with their owner as it was at one moment: an owner that is deleted
+/// takes them along, so that they never open what is created for its name later.
 #[derive(Debug)]
 pub(super) struct Identities {
     store: HiddenStore,
-    users: Cache<Username, Arc<User>>,
     keys: Cache<Arc<str>, Arc<KnownKey>>,
     missing_keys: Cache<Arc<str>, ()>,
-    sessions: Cache<Uuid, Arc<SessionRecord>>,
+    sessions: Cache<Uuid, Arc<KnownSession>>,
 }
 
 /// A store, which has nothing to show in `Debug`.
@@ -45,16 +47,23 @@ pub(super) struct KnownKey {
     owner: Owner,
 }
 
-/// What is cached with a key about its owner; users have a cache of their own.
+/// A session, and what its user was when it was read.
+#[derive(Debug)]
+pub(super) struct KnownSession {
+    pub(super) record: SessionRecord,
+    user: Option<User>,
+}
+
+/// What is cached with a key about its owner.
 #[derive(Debug)]
 enum Owner {
-    User,
+    User(User),
     Producer {
         topics: Arc<[TopicPattern]>,
         disabled: bool,
     },
     Consumer,
-    /// The producer or consumer does not exist (any more).
+    /// It does not exist (any more).
     Gone,
 }
 
@@ -63,7 +72,6 @@ impl Identities {
     pub(super) fn new(store: SharedStore, max_age: Duration) -> Self {
         Self {
             store: HiddenStore(store),
-            users: Cache::new(ENTRIES, max_age),
             keys: Cache::new(ENTRIES, max_age),
             missing_keys: Cache::new(MISSING_ENTRIES, max_age.min(MISSING_AGE)),
             sessions: Cache::new(ENTRIES, max_age),
@@ -72,7 +80,6 @@ impl Identities {
 
     /// Forgets everything.
     pub(super) fn clear(&self) {
-        self.users.clear();
         self.keys.clear();
         self.missing_keys.clear();
         self.sessions.clear();
@@ -95,6 +102,8 @@ impl Identities {
             return Ok(None);
         };
         let owner = self.owner(&record.owner).await?;
+        // Keys go with their owner: if this one is still there, that was its owner.
+        let Some(record) = self.store.0.find_api_key(&id).await? else { return Ok(None) };
         let key = Arc::new(KnownKey { record, owner });
         self.keys.put(id, Arc::clone(&key), look);
         Ok(Some(key))
@@ -102,7 +111,7 @@ impl Identities {
 
     async fn owner(&self, owner: &KeyOwner) -> Result<Owner, StoreError> {
         Ok(match owner {
-            KeyOwner::User(_) => Owner::User,
+            KeyOwner::User(name) => self.store.0.find_user(name).await?.map_or(Owner::Gone, Owner::User),
             KeyOwner::Producer(name) => match self.store.0.find_producer(name).await? {
                 Some(producer) => {
                     Owner::Producer { topics: producer.settings.topics.into(), disabled: producer.settings.disabled }
@@ -116,9 +125,43 @@ impl Identities {
         })
     }
 
-    /// Whom a key stands for at `now`, if it still stands.
-    pub(super) async fn caller_of_key(&self, key: &KnownKey, now: Timestamp) -> Result<Caller, AuthError> {
-        let KnownKey { record, owner } = key;
+    /// The session with this id, and whom it stands for at `now`, if it still stands. A session that
+    /// is not there was removed with its user.
+    pub(super) async fn caller_of_session(
+        &self,
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<(Arc<KnownSession>, Caller), AuthError> {
+        let session = self.session(id).await?.ok_or(AuthError::Revoked)?;
+        if session.record.end_time.is_some() {
+            return Err(AuthError::Revoked);
+        }
+        if session.record.expire_time <= now {
+            return Err(AuthError::Expired);
+        }
+        let caller = user_caller(session.user.as_ref().ok_or(AuthError::Revoked)?)?;
+        Ok((session, caller))
+    }
+
+    async fn session(&self, id: Uuid) -> Result<Option<Arc<KnownSession>>, StoreError> {
+        let look = match self.sessions.get(&id, Instant::now()) {
+            Ok(session) => return Ok(Some(session)),
+            Err(look) => look,
+        };
+        let Some(record) = self.store.0.find_session(id).await? else { return Ok(None) };
+        let user = self.store.0.find_user(&record.user).await?;
+        // As with keys: if the session is still there, that was its user.
+        let Some(record) = self.store.0.find_session(id).await? else { return Ok(None) };
+        let session = Arc::new(KnownSession { record, user });
+        self.sessions.put(id, Arc::clone(&session), look);
+        Ok(Some(session))
+    }
+}
+
+impl KnownKey {
+    /// Whom the key stands for at `now`, if it still stands.
+    pub(super) fn caller(&self, now: Timestamp) -> Result<Caller, AuthError> {
+        let Self { record, owner } = self;
         if record.revoked {
             return Err(AuthError::Revoked);
         }
@@ -133,59 +176,16 @@ impl Identities {
                 Ok(Caller::Producer { name: name.clone(), topics: Arc::clone(topics) })
             }
             (Owner::Consumer, KeyOwner::Consumer(name)) => Ok(Caller::Consumer { name: name.clone() }),
-            (Owner::User, KeyOwner::User(name)) => self.user_caller(name).await,
-            (Owner::User | Owner::Producer { .. } | Owner::Consumer | Owner::Gone, _) => Err(AuthError::Revoked),
+            (Owner::User(user), KeyOwner::User(_)) => user_caller(user),
+            (Owner::User(_) | Owner::Producer { .. } | Owner::Consumer | Owner::Gone, _) => Err(AuthError::Revoked),
         }
     }
+}
 
-    /// The session with this id, and whom it stands for at `now`, if it still stands. A session that
-    /// is not there was removed with its user.
-    pub(super) async fn caller_of_session(
-        &self,
-        id: Uuid,
-        now: Timestamp,
-    ) -> Result<(Arc<SessionRecord>, Caller), AuthError> {
-        let session = self.session(id).await?.ok_or(AuthError::Revoked)?;
-        if session.end_time.is_some() {
-            return Err(AuthError::Revoked);
-        }
-        if session.expire_time <= now {
-            return Err(AuthError::Expired);
-        }
-        let caller = self.user_caller(&session.user).await?;
-        Ok((session, caller))
-    }
-
-    async fn session(&self, id: Uuid) -> Result<Option<Arc<SessionRecord>>, StoreError> {
-        let look = match self.sessions.get(&id, Instant::now()) {
-            Ok(session) => return Ok(Some(session)),
-            Err(look) => look,
-        };
-        let session = self.store.0.find_session(id).await?.map(Arc::new);
-        if let Some(session) = &session {
-            self.sessions.put(id, Arc::clone(session), look);
-        }
-        Ok(session)
-    }
-
-    /// The user as a caller, with the role that it has now.
-    async fn user_caller(&self, name: &Username) -> Result<Caller, AuthError> {
-        let user = self.user(name).await?.ok_or(AuthError::Revoked)?;
-        if user.disabled {
-            return Err(AuthError::Revoked);
-        }
-        Ok(Caller::User { name: user.name.clone(), role: user.role })
-    }
-
-    async fn user(&self, name: &Username) -> Result<Option<Arc<User>>, StoreError> {
-        let look = match self.users.get(name, Instant::now()) {
-            Ok(user) => return Ok(Some(user)),
-            Err(look) => look,
-        };
-        let user = self.store.0.find_user(name).await?.map(Arc::new);
-        if let Some(user) = &user {
-            self.users.put(name.clone(), Arc::clone(user), look);
-        }
-        Ok(user)
+/// The user as a caller, with the role that it has now.
+fn user_caller(user: &User) -> Result<Caller, AuthError> {
+    match user.disabled {
+        true => Err(AuthError::Revoked),
+        false => Ok(Caller::User { name: user.name.clone(), role: user.role }),
     }
 }

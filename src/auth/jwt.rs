@@ -13,9 +13,6 @@ use crate::{
     store::{SigningKey, StoreError},
 };
 
-/// How old a further key is before it signs, so that every server knows it by then.
-const PUBLISHED_BEFORE_USE: Duration = Duration::from_secs(600);
-
 /// What an access token says; every claim is required.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claims {
@@ -53,6 +50,8 @@ pub(super) struct TokenKeys {
     validation: Validation,
     /// Oldest first, never empty.
     keys: Vec<Key>,
+    /// How old a further key is before it signs.
+    notice: Duration,
 }
 
 struct Key {
@@ -63,8 +62,9 @@ struct Key {
 }
 
 impl TokenKeys {
-    /// From the keys of the store, oldest first. None at all, or one that does not parse, is corrupt.
-    pub(super) fn parse(cluster: Uuid, stored: &[SigningKey]) -> Result<Self, StoreError> {
+    /// From the keys of the store, oldest first, of which a further one signs when it is as old as `notice`.
+    /// None at all, or one that does not parse, is corrupt.
+    pub(super) fn parse(cluster: Uuid, stored: &[SigningKey], notice: Duration) -> Result<Self, StoreError> {
         if stored.is_empty() {
             return Err(StoreError::Corrupt("there is no signing key".to_owned()));
         }
@@ -76,7 +76,7 @@ impl TokenKeys {
         validation.set_issuer(&[&cluster]);
         validation.set_audience(&[&cluster]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        Ok(Self { validation, keys })
+        Ok(Self { validation, keys, notice })
     }
 
     /// The token that says this.
@@ -108,7 +108,7 @@ impl TokenKeys {
 
     /// The newest key that all servers know by now, else the oldest one.
     fn signer(&self, now: Timestamp) -> Option<&Key> {
-        let published = |key: &&Key| now.since(key.create_time) >= PUBLISHED_BEFORE_USE;
+        let published = |key: &&Key| now.since(key.create_time) >= self.notice;
         self.keys.iter().rev().find(published).or_else(|| self.keys.first())
     }
 }

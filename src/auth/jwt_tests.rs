@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// How old a further key is before it signs.
+const NOTICE: Duration = Duration::from_secs(600);
+
 /// A cluster with one key, and that key.
 struct Cluster {
     id: Uuid,
@@ -16,7 +19,7 @@ struct Cluster {
 impl Cluster {
     fn new() -> Self {
         let (id, stored) = (Uuid::new_v4(), new_signing_key().unwrap());
-        let keys = TokenKeys::parse(id, std::slice::from_ref(&stored)).unwrap();
+        let keys = TokenKeys::parse(id, std::slice::from_ref(&stored), NOTICE).unwrap();
         Self { id, stored, keys }
     }
 
@@ -237,10 +240,10 @@ fn a_further_key_verifies_at_once_and_signs_when_all_know_it() {
     for (age, signer_is_new) in [(599, false), (601, true)] {
         let mut new = new_signing_key().unwrap();
         new.create_time = ago(age);
-        let keys = TokenKeys::parse(Uuid::nil(), &[old.clone(), new.clone()]).unwrap();
+        let keys = TokenKeys::parse(Uuid::nil(), &[old.clone(), new.clone()], NOTICE).unwrap();
         assert_eq!(keys.signer(Timestamp::now()).unwrap().id == new.id, signer_is_new, "{age} s old");
         for key in [&old, &new] {
-            let keys = TokenKeys::parse(Uuid::nil(), &[old.clone(), new.clone()]).unwrap();
+            let keys = TokenKeys::parse(Uuid::nil(), &[old.clone(), new.clone()], NOTICE).unwrap();
             let cluster = Cluster { id: Uuid::nil(), stored: key.clone(), keys };
             assert!(cluster.verify(&cluster.token()).is_ok());
         }
@@ -251,8 +254,8 @@ fn a_further_key_verifies_at_once_and_signs_when_all_know_it() {
 fn damaged_keys_in_the_store_are_corrupt() {
     let mut damaged = new_signing_key().unwrap();
     damaged.pkcs8.truncate(20);
-    assert!(matches!(TokenKeys::parse(Uuid::nil(), &[damaged]), Err(StoreError::Corrupt(_))));
-    assert!(matches!(TokenKeys::parse(Uuid::nil(), &[]), Err(StoreError::Corrupt(_))));
+    assert!(matches!(TokenKeys::parse(Uuid::nil(), &[damaged], NOTICE), Err(StoreError::Corrupt(_))));
+    assert!(matches!(TokenKeys::parse(Uuid::nil(), &[], NOTICE), Err(StoreError::Corrupt(_))));
 }
 
 #[test]

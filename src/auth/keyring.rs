@@ -6,12 +6,12 @@ use arc_swap::ArcSwap;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    AuthError, CryptoError, SetupError,
+    AuthError, AuthOptions, CryptoError, SetupError,
     jwt::{Claims, TokenError, TokenKeys, new_signing_key},
 };
 use crate::{
     domain::Timestamp,
-    store::{SharedStore, StoreError},
+    store::{SharedStore, SigningKey, StoreError},
 };
 
 /// Shortest time between two looks for keys that tokens name and nobody knows: tokens are free to make.
@@ -20,6 +20,7 @@ const REREAD_INTERVAL: Duration = Duration::from_secs(1);
 /// The signing keys of the store.
 pub(super) struct Keyring {
     store: SharedStore,
+    options: AuthOptions,
     keys: ArcSwap<TokenKeys>,
     /// When the store was last asked for unknown keys. Locked during the look, so that one caller asks
     /// and those that came meanwhile find what it brought.
@@ -28,15 +29,15 @@ pub(super) struct Keyring {
 
 impl Keyring {
     /// Reads the keys of the store, after making the first one if there is none.
-    pub(super) async fn open(store: SharedStore) -> Result<Self, SetupError> {
+    pub(super) async fn open(store: SharedStore, options: AuthOptions) -> Result<Self, SetupError> {
         let mut stored = store.signing_keys().await?;
         if stored.is_empty() {
             // Another server may do the same: the store keeps one of them, and both read that one.
             store.add_first_signing_key(&new_signing_key()?).await?;
             stored = store.signing_keys().await?;
         }
-        let keys = ArcSwap::from_pointee(TokenKeys::parse(store.cluster_id(), &stored)?);
-        Ok(Self { store, keys, reread: Mutex::new(None) })
+        let keys = ArcSwap::from_pointee(TokenKeys::parse(store.cluster_id(), &stored, options.key_notice)?);
+        Ok(Self { store, options, keys, reread: Mutex::new(None) })
     }
 
     /// The token that says this.
@@ -61,15 +62,42 @@ impl Keyring {
         })
     }
 
+    /// Reads the keys anew; if the newest is due for another one to follow it, or an old one to be
+    /// forgotten, has the store do that first. Says whether the new key is this server's.
+    pub(super) async fn rotate(&self) -> Result<bool, SetupError> {
+        let AuthOptions { token_ttl, key_age, key_notice, key_kept, .. } = self.options;
+        let mut last = self.reread.lock().await;
+        let stored = self.store.signing_keys().await?;
+        let now = Timestamp::now();
+        let due = now.minus(key_age);
+        // Whoever has followed a key for so long signed all tokens that are good now.
+        let forget = now.minus(key_notice).minus(token_ttl).minus(key_kept);
+        let is_due = stored.iter().all(|key| key.create_time <= due);
+        let is_over = stored.iter().skip(1).any(|key| key.create_time <= forget);
+        let added = match is_due || is_over {
+            true => self.store.rotate_signing_key(&new_signing_key()?, due, forget).await?,
+            false => false,
+        };
+        let stored = if is_due || is_over { self.store.signing_keys().await? } else { stored };
+        self.keep(&stored)?;
+        *last = Some(Instant::now());
+        Ok(added)
+    }
+
     /// Reads the keys anew, unless that was done just now.
     async fn reread(&self) -> Result<(), StoreError> {
         let mut last = self.reread.lock().await;
         if last.is_some_and(|last| last.elapsed() < REREAD_INTERVAL) {
             return Ok(());
         }
-        let stored = self.store.signing_keys().await?;
-        self.keys.store(Arc::new(TokenKeys::parse(self.store.cluster_id(), &stored)?));
+        self.keep(&self.store.signing_keys().await?)?;
         *last = Some(Instant::now());
+        Ok(())
+    }
+
+    fn keep(&self, stored: &[SigningKey]) -> Result<(), StoreError> {
+        let keys = TokenKeys::parse(self.store.cluster_id(), stored, self.options.key_notice)?;
+        self.keys.store(Arc::new(keys));
         Ok(())
     }
 }

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::{
     Auth, CryptoError, LoginError, Tokens,
     password::VerifyError,
-    session::{access_claims, new_session},
+    session::{SessionTimes, access_claims, new_session},
 };
 use crate::{
     domain::{Timestamp, Username, limits::PASSWORD_MAX},
-    store::User,
+    store::{SessionRecord, User},
 };
 
 /// What a caller is told to wait when too many passwords wait to be checked.
@@ -31,15 +31,27 @@ impl Auth {
             self.inner.passwords.verify(&SecretString::default(), None).await.map_err(refusal)?;
             return Err(LoginError::Invalid);
         };
-        self.inner.throttle.begin(&username, Instant::now()).map_err(|retry_in| LoginError::Throttled { retry_in })?;
-        match self.check(&username, password).await {
+        let user = self.check_throttled(&username, password).await?;
+        self.open_session(user).await
+    }
+
+    /// The hash of the user's password, if this is the password; as [`Auth::login`], attempts are slowed
+    /// down, and both count together.
+    pub async fn check_own_password(&self, user: &Username, password: &SecretString) -> Result<String, LoginError> {
+        self.check_throttled(user, password).await?.password_hash.ok_or(LoginError::Invalid)
+    }
+
+    /// The user, if its attempts are not slowed down and this is its password.
+    async fn check_throttled(&self, username: &Username, password: &SecretString) -> Result<User, LoginError> {
+        self.inner.throttle.begin(username, Instant::now()).map_err(|retry_in| LoginError::Throttled { retry_in })?;
+        match self.check(username, password).await {
             Ok(user) => {
-                self.inner.throttle.succeeded(&username);
-                self.open_session(user).await
+                self.inner.throttle.succeeded(username);
+                Ok(user)
             }
             Err(LoginError::Invalid) => Err(LoginError::Invalid),
             Err(unchecked) => {
-                self.inner.throttle.withdraw(&username);
+                self.inner.throttle.withdraw(username);
                 Err(unchecked)
             }
         }
@@ -58,17 +70,33 @@ impl Auth {
     }
 
     async fn open_session(&self, user: User) -> Result<Tokens, LoginError> {
-        let options = self.inner.options;
-        let (session, refresh_token) = new_session(&user.name, options.session_ttl)?;
-        let claims = access_claims(self.inner.store.cluster_id(), &session, &user, options.token_ttl)?;
-        let access_token = self.inner.keyring.sign(&claims)?.into();
-        let expire_time = Timestamp::parse(claims.exp, 0).unwrap_or(session.expire_time);
+        let (session, refresh_token) = new_session(&user.name, self.session_times())?;
+        let (access_token, expire_time) = self.access_token(&session, &user)?;
 
         // In a task of its own, so that a caller who leaves does not cut a statement short.
         let store = self.inner.store.clone();
-        let stored = tokio::spawn(async move { store.create_session(&session).await });
-        stored.await.map_err(|_| CryptoError::Stopping)??;
-        Ok(Tokens { access_token, expire_time, refresh_token })
+        let hash = user.password_hash.unwrap_or_default();
+        let stored = tokio::spawn(async move { store.create_session(&session, &hash).await });
+        // Since the password was checked the user may have been disabled, or have got another one.
+        let created = stored.await.map_err(|_| CryptoError::Stopping)??;
+        if created { Ok(Tokens { access_token, expire_time, refresh_token }) } else { Err(LoginError::Invalid) }
+    }
+
+    /// How long the sessions and refresh tokens last that are given now.
+    pub(super) fn session_times(&self) -> SessionTimes {
+        let options = self.inner.options;
+        SessionTimes { session: options.session_ttl, refresh: options.refresh_ttl }
+    }
+
+    /// An access token of a session, and when it ends.
+    pub(super) fn access_token(
+        &self,
+        session: &SessionRecord,
+        user: &User,
+    ) -> Result<(SecretString, Timestamp), CryptoError> {
+        let claims = access_claims(self.inner.store.cluster_id(), session, user, self.inner.options.token_ttl)?;
+        let token = self.inner.keyring.sign(&claims)?.into();
+        Ok((token, Timestamp::parse(claims.exp, 0).unwrap_or(session.expire_time)))
     }
 }
 

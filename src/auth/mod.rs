@@ -9,11 +9,13 @@ mod cache;
 mod error;
 mod identities;
 mod jwt;
+mod key_uses;
 mod keyring;
 mod login;
 mod password;
 mod private_file;
 mod random;
+mod refresh;
 mod session;
 mod throttle;
 
@@ -26,11 +28,14 @@ pub use api_key::new_key;
 pub use bootstrap::{
     ADMIN_PASSWORD_FILE, Bootstrap, BootstrapError, EMBEDDED_KEY_FILE, EmbeddedKey, bootstrap, embedded_key,
 };
-pub use error::{AuthError, CryptoError, LoginError, SetupError};
+pub use error::{AuthError, CryptoError, LoginError, RefreshError, SetupError};
 pub use password::check_password;
 pub use session::Tokens;
 
-use self::{api_key::PresentedKey, identities::Identities, keyring::Keyring, password::Passwords, throttle::Throttle};
+use self::{
+    api_key::PresentedKey, identities::Identities, key_uses::KeyUses, keyring::Keyring, password::Passwords,
+    throttle::Throttle,
+};
 use crate::{
     domain::{Caller, CredentialRef, Principal, Timestamp},
     store::SharedStore,
@@ -44,8 +49,16 @@ const CREDENTIAL_BYTES: usize = 4096;
 pub struct AuthOptions {
     /// How long an access token works.
     pub token_ttl: Duration,
+    /// How long a refresh token works, though not beyond its session.
+    pub refresh_ttl: Duration,
     /// How long a session lasts, whatever is renewed meanwhile.
     pub session_ttl: Duration,
+    /// How old a signing key gets before another one follows it.
+    pub key_age: Duration,
+    /// How old a signing key is before it signs, so that every server knows it by then.
+    pub key_notice: Duration,
+    /// How long a signing key is kept after the last token that it can have signed has expired.
+    pub key_kept: Duration,
     /// How long what the store said of a user, key or session is taken for true.
     pub cache_age: Duration,
 }
@@ -54,7 +67,11 @@ impl Default for AuthOptions {
     fn default() -> Self {
         Self {
             token_ttl: Duration::from_secs(15 * 60),
+            refresh_ttl: Duration::from_secs(30 * 24 * 3600),
             session_ttl: Duration::from_secs(90 * 24 * 3600),
+            key_age: Duration::from_secs(30 * 24 * 3600),
+            key_notice: Duration::from_secs(600),
+            key_kept: Duration::from_secs(24 * 3600),
             cache_age: Duration::from_secs(5),
         }
     }
@@ -73,6 +90,7 @@ struct Inner {
     keyring: Keyring,
     identities: Identities,
     throttle: Throttle,
+    key_uses: KeyUses,
 }
 
 impl Auth {
@@ -81,9 +99,10 @@ impl Auth {
         let inner = Inner {
             options,
             passwords: Passwords::new(),
-            keyring: Keyring::open(Arc::clone(&store)).await?,
+            keyring: Keyring::open(Arc::clone(&store), options).await?,
             identities: Identities::new(Arc::clone(&store), options.cache_age),
             throttle: Throttle::default(),
+            key_uses: KeyUses::default(),
             store,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -113,7 +132,9 @@ impl Auth {
         if !presented.matches(&key.record) {
             return Err(AuthError::Invalid);
         }
-        let caller = self.inner.identities.caller_of_key(&key, Timestamp::now()).await?;
+        let now = Timestamp::now();
+        let caller = key.caller(now)?;
+        self.inner.key_uses.used(&key.record, now);
         let credential = CredentialRef::Key { id: key.record.id.as_str().into() };
         Ok(Principal::new(caller, credential, key.record.expire_time))
     }
@@ -123,6 +144,7 @@ impl Auth {
         let id = Uuid::parse_str(&claims.sid).map_err(|_| AuthError::Invalid)?;
         let expires = Timestamp::parse(claims.exp, 0).map_err(|_| AuthError::Invalid)?;
         let (session, caller) = self.inner.identities.caller_of_session(id, Timestamp::now()).await?;
+        let session = &session.record;
         if session.user.as_str() != claims.sub {
             return Err(AuthError::Invalid);
         }
@@ -139,7 +161,9 @@ impl Auth {
         let (caller, expires) = match &principal.credential {
             CredentialRef::Key { id } => {
                 let key = identities.key(id).await?.ok_or(AuthError::Revoked)?;
-                (identities.caller_of_key(&key, now).await?, key.record.expire_time)
+                let caller = key.caller(now)?;
+                self.inner.key_uses.used(&key.record, now);
+                (caller, key.record.expire_time)
             }
             CredentialRef::Session { id } => {
                 if principal.expires.is_some_and(|end| end <= now) {
@@ -154,12 +178,14 @@ impl Auth {
 
     /// Whether the principal may go on with what it was allowed to begin.
     ///
-    /// As [`Auth::current`]; a user whose role was lowered since is [`AuthError::Revoked`], so that what
-    /// the lower role may do has to be asked for anew. Does not look at a producer's topics.
+    /// As [`Auth::current`]; a user whose role was lowered since is [`AuthError::RoleLowered`], so that
+    /// what the lower role may do has to be asked for anew. Does not look at a producer's topics.
     pub async fn recheck(&self, principal: &Principal) -> Result<(), AuthError> {
         let current = self.current(principal).await?;
         match (&principal.caller, &current.caller) {
-            (Caller::User { role: then, .. }, Caller::User { role: now, .. }) if now < then => Err(AuthError::Revoked),
+            (Caller::User { role: then, name }, Caller::User { role: now, .. }) if now < then => {
+                Err(AuthError::RoleLowered { user: name.clone() })
+            }
             (Caller::User { .. } | Caller::Producer { .. } | Caller::Consumer { .. }, _) => Ok(()),
         }
     }
@@ -167,6 +193,12 @@ impl Auth {
     /// Forgets what the store said of users, keys and sessions, since some of it changed.
     pub fn clear(&self) {
         self.inner.identities.clear();
+    }
+
+    /// Reads the signing keys anew, and adds one if the newest is old; says whether this server did. Of
+    /// several servers at once, one does.
+    pub async fn rotate_signing_keys(&self) -> Result<bool, SetupError> {
+        self.inner.keyring.rotate().await
     }
 
     /// The hash to store for a new password, which [`check_password`] has accepted.
@@ -182,7 +214,7 @@ impl Auth {
 
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { store: _, options, passwords: _, keyring: _, identities, throttle: _ } = &*self.inner;
+        let Inner { store: _, options, passwords: _, keyring: _, identities, throttle: _, key_uses: _ } = &*self.inner;
         f.debug_struct("Auth").field("options", options).field("identities", identities).finish_non_exhaustive()
     }
 }

@@ -175,10 +175,10 @@ impl Broker {
             .collect())
     }
 
-    /// Deletes a consumer; its streams end.
+    /// Deletes a consumer with its keys; its streams end.
     pub async fn delete_consumer(&self, name: &ConsumerName) -> Result<(), ConsumersError> {
-        let wanted = name.clone();
-        let deleted = self.change(move |store| async move { store.delete_consumer(&wanted).await }).await;
+        let (store, wanted) = (self.store().clone(), name.clone());
+        let deleted = self.change_identities(async move { store.delete_consumer(&wanted).await }).await;
         let id = deleted.map_err(Stopped::store)??;
         let id = id.ok_or_else(|| ConsumersError::NotFound { consumer: name.clone() })?;
         self.notifier().control(Control::ConsumerChanged(id));

@@ -6,13 +6,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     ClosingReason, Frame,
-    subscribe::SubscribeError,
+    subscribe::{CredentialEnd, SubscribeError},
     subscription::{Phase, Reader, Subscription},
 };
 use crate::domain::{Offset, Timestamp};
 
-/// A stream asks so often whether its credential still stands.
-pub(super) const CREDENTIAL_CHECK: Duration = Duration::from_secs(5);
+/// A stream asks so often whether its credential still stands: the end of one is promised to be noticed
+/// within 5 s, and the answer comes from a cache.
+pub(super) const CREDENTIAL_CHECK: Duration = Duration::from_secs(3);
 
 /// The store may be asked for so long.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
@@ -28,14 +29,14 @@ impl Subscription {
         }
         let now = Instant::now();
         if self.principal.expires.is_some_and(|expires| expires <= Timestamp::now()) {
-            return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: true }));
+            return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded(CredentialEnd::Expired)));
         }
         if now >= self.credential_at {
             self.credential_at = now + CREDENTIAL_CHECK;
             // A store that does not answer in time says nothing about the credential.
-            let asked = timeout_at(self.soon(), self.broker.credential_ended(&self.principal)).await;
-            if asked.unwrap_or(false) {
-                return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded { expired: false }));
+            let asked = timeout_at(self.soon(), self.broker.credential_end(&self.principal)).await;
+            if let Ok(Some(end)) = asked {
+                return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded(end)));
             }
         }
         (now >= self.ends_at).then_some((ClosingReason::MaxAge, SubscribeError::Rotated(ClosingReason::MaxAge)))

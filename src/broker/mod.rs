@@ -2,6 +2,7 @@
 //!
 //! One file for each verb. [`Broker`] is a cheap clone; everything behind it is shared.
 
+mod account;
 mod appender;
 mod commit;
 mod consumers;
@@ -10,6 +11,8 @@ mod enrich;
 mod frame;
 mod group;
 mod holds;
+mod identities;
+mod keys;
 mod lag;
 mod log;
 mod manage;
@@ -30,6 +33,8 @@ mod take;
 mod topic_cache;
 mod topic_counters;
 mod topics;
+mod upkeep;
+mod users;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -38,7 +43,7 @@ use tokio::{sync::Semaphore, task::JoinError};
 use tracing::Instrument;
 
 use crate::{
-    auth::Auth,
+    auth::{Auth, AuthError},
     domain::{Principal, ServerId},
     notify::{Control, Hub, SharedNotifier},
     shutdown::Shutdown,
@@ -52,15 +57,18 @@ use ring::RingBudget;
 use streams::Streams;
 use topic_cache::TopicCache;
 
+pub use account::{LogoutError, PasswordError};
 pub use consumers::{CommitOffsetError, ConsumerView, ConsumersError};
 pub use enrich::TRACEPARENT;
 pub use frame::{ClosingReason, Frame, Position, Run};
+pub use keys::{KeysError, NewKey};
 pub use poll::{Poll, Polled};
-pub use producers::{NewKey, ProducersError};
+pub use producers::ProducersError;
 pub use publish::{Publish, PublishError, Published, Refusal};
-pub use subscribe::{Source, StopAt, Subscribe, SubscribeError};
+pub use subscribe::{CredentialEnd, Source, StopAt, Subscribe, SubscribeError};
 pub use subscription::Subscription;
 pub use topics::{TopicsError, Trimmed};
+pub use users::{NewUser, UsersError};
 
 /// How a broker behaves.
 #[derive(Debug, Clone)]
@@ -152,6 +160,8 @@ impl Broker {
         broker.shutdown().spawn(broker.clone().follow_store());
         broker.shutdown().spawn(broker.clone().watch_lag());
         broker.shutdown().spawn(broker.clone().remove_in_background());
+        broker.shutdown().spawn(broker.clone().note_key_uses());
+        broker.shutdown().spawn(broker.clone().rotate_signing_keys());
         broker
     }
 
@@ -203,12 +213,16 @@ impl Broker {
         self.shutdown().spawn(change(self.store().clone()).in_current_span()).await.map_err(Stopped)
     }
 
-    /// Whether a stream's credential ended since the stream began; a store that cannot be asked leaves it
-    /// standing.
-    async fn credential_ended(&self, principal: &Principal) -> bool {
+    /// How a stream's credential ended since the stream began, if it did; a store that cannot be asked
+    /// leaves it standing.
+    async fn credential_end(&self, principal: &Principal) -> Option<CredentialEnd> {
         match self.inner.auth.recheck(principal).await {
-            Ok(()) | Err(crate::auth::AuthError::Store(_)) => false,
-            Err(_) => true,
+            Ok(()) | Err(AuthError::Store(_)) => None,
+            Err(AuthError::Expired) => Some(CredentialEnd::Expired),
+            Err(AuthError::RoleLowered { .. }) => Some(CredentialEnd::RoleLowered),
+            Err(AuthError::Revoked | AuthError::Missing | AuthError::Invalid | AuthError::ProducerDisabled { .. }) => {
+                Some(CredentialEnd::Revoked)
+            }
         }
     }
 

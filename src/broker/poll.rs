@@ -156,8 +156,8 @@ impl Polling<'_> {
 
     /// What may have changed while the call waited.
     async fn look_again(&mut self) -> Result<(), SubscribeError> {
-        if self.broker.credential_ended(self.principal).await {
-            return Err(SubscribeError::CredentialEnded { expired: false });
+        if let Some(end) = self.broker.credential_end(self.principal).await {
+            return Err(SubscribeError::CredentialEnded(end));
         }
         let now = self.broker.pollable(self.principal, &self.request.consumer).await?;
         if now.id != self.consumer.id {

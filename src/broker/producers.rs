@@ -1,12 +1,10 @@
-//! Registering and seeing producers.
+//! Registering, seeing, changing and deleting producers.
 
-use secrecy::SecretString;
-
-use super::{Broker, Stopped};
+use super::{Broker, NewKey, Stopped};
 use crate::{
     auth::{CryptoError, new_key},
     domain::ProducerName,
-    store::{ApiKeyRecord, KeyOwner, NewProducer, Producer, RegisterProducerError, StoreError},
+    store::{KeyOwner, NewProducer, Producer, ProducerChange, RegisterProducerError, StoreError},
 };
 
 /// Why something about a producer was refused.
@@ -30,15 +28,6 @@ pub enum ProducersError {
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
-}
-
-/// A key that was just made, with its secret, which is shown this once.
-#[derive(Debug)]
-pub struct NewKey {
-    /// The key as stored.
-    pub record: ApiKeyRecord,
-    /// The whole key.
-    pub secret: SecretString,
 }
 
 impl Broker {
@@ -71,5 +60,26 @@ impl Broker {
     /// Producers after `after`, in the order of names.
     pub async fn list_producers(&self, after: &str, limit: usize) -> Result<Vec<Producer>, StoreError> {
         self.store().list_producers(after, limit).await
+    }
+
+    /// Changes a producer and returns it as it is then.
+    pub async fn update_producer(
+        &self,
+        name: &ProducerName,
+        change: ProducerChange,
+    ) -> Result<Producer, ProducersError> {
+        let (store, wanted) = (self.store().clone(), name.clone());
+        let updated = self.change_identities(async move { store.update_producer(&wanted, &change).await }).await;
+        updated.map_err(Stopped::store)??.ok_or_else(|| ProducersError::NotFound { producer: name.clone() })
+    }
+
+    /// Deletes a producer with its keys; its events stay.
+    pub async fn delete_producer(&self, name: &ProducerName) -> Result<(), ProducersError> {
+        let (store, wanted) = (self.store().clone(), name.clone());
+        let deleted = self.change_identities(async move { store.delete_producer(&wanted).await }).await;
+        match deleted.map_err(Stopped::store)?? {
+            true => Ok(()),
+            false => Err(ProducersError::NotFound { producer: name.clone() }),
+        }
     }
 }

@@ -183,13 +183,21 @@ pub enum SubscribeError {
     Rotated(ClosingReason),
     /// The caller's credential ended.
     #[error("the credential ended")]
-    CredentialEnded {
-        /// By its time, not by a revocation.
-        expired: bool,
-    },
+    CredentialEnded(CredentialEnd),
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] Arc<StoreError>),
+}
+
+/// How a credential ended while it was in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialEnd {
+    /// By its time.
+    Expired,
+    /// It was revoked, its session ended, or its owner was disabled or deleted.
+    Revoked,
+    /// Its user may do less than when the stream began.
+    RoleLowered,
 }
 
 impl From<StoreError> for SubscribeError {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
-use super::{completions, consumer, health, login, producer, publish, server_info, tail, topic};
+use super::{completions, consumer, health, key, login, producer, publish, server_info, tail, topic, user};
 use crate::config::{MigrateSettings, ServeSettings, duration};
 
 const EXAMPLES: &str = "\
@@ -95,6 +95,8 @@ pub(super) enum Command {
     Server(server_info::ServerCommand),
     /// Log in with a name and a password, and keep the tokens for the other commands.
     Login(login::LoginArgs),
+    /// End the login, so that its tokens stop working.
+    Logout,
     /// Who the commands call as, and what that allows.
     Whoami,
     /// Topics: named, totally ordered logs of events.
@@ -106,6 +108,12 @@ pub(super) enum Command {
     /// Consumers: named readers whose place the server keeps.
     #[command(subcommand)]
     Consumer(consumer::ConsumerCommand),
+    /// Users: people, and programs with a role.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// API keys: what programs call with.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Publish events: one from --data or --file, or one for each line of standard input.
     Publish(publish::PublishArgs),
     /// Print the events of a topic or a consumer as they are recorded.

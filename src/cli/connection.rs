@@ -58,6 +58,11 @@ impl Connection {
         self.timeout
     }
 
+    /// Whether the command line or the environment gives the credential.
+    pub(super) fn has_given_credential(&self) -> bool {
+        matches!(self.given, Given::Credential(_))
+    }
+
     /// A request of one answer, with the credential and a deadline.
     pub(super) async fn request<T>(&self, message: T) -> Result<Request<T>, Failure> {
         let mut request = self.stream_request(message).await?;
@@ -120,9 +125,8 @@ impl Connection {
         let answer = AuthServiceClient::new(self.channel()).refresh_token(request).await;
         let tokens = match answer {
             Ok(answer) => answer.into_inner().tokens,
-            Err(status) if matches!(status.code(), Code::Unimplemented | Code::Unauthenticated) => {
+            Err(status) if status.code() == Code::Unauthenticated => {
                 let why = reason(&status).unwrap_or_else(|| "CREDENTIAL_EXPIRED".to_owned());
-                let why = if status.code() == Code::Unimplemented { "CREDENTIAL_EXPIRED".to_owned() } else { why };
                 return Err(Failure::Credential(format!(
                     "{why}: the login of {username} at {} has ended; log in again with: eventflow login {username}",
                     self.address.name()

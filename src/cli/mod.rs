@@ -11,12 +11,15 @@ mod failure;
 mod filter;
 mod health;
 mod json;
+mod key;
 mod login;
+mod logout;
 mod metrics;
 mod migrate;
 mod moment;
 mod note;
 mod output;
+mod password;
 mod poll;
 mod producer;
 mod publish;
@@ -27,6 +30,7 @@ mod session;
 mod settings;
 mod tail;
 mod topic;
+mod user;
 mod whoami;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
@@ -92,10 +96,13 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
         Command::Health(args) => health::run(&connect()?, output, args).await,
         Command::Server(args) => server_info::run(&connect()?, output, args).await,
         Command::Login(args) => login::run(&connect()?, args).await,
+        Command::Logout => logout::run(&connect()?, output).await,
         Command::Whoami => whoami::run(&connect()?, output).await,
         Command::Topic(args) => topic::run(&connect()?, output, args).await,
         Command::Producer(args) => producer::run(&connect()?, output, args).await,
         Command::Consumer(args) => consumer::run(&connect()?, output, args).await,
+        Command::User(args) => user::run(&connect()?, output, args).await,
+        Command::Key(args) => key::run(&connect()?, output, args).await,
         Command::Publish(args) => publish::run(&connect()?, output, args).await,
         Command::Tail(args) => tail::run(connect()?, output, args, client.verbose).await,
     }

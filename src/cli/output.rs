@@ -89,6 +89,11 @@ pub(super) fn cell(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { plain(text) }
 }
 
+/// A flag for a cell.
+pub(super) fn yes_or_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
 fn item_lines(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len() + 1).max().unwrap_or(0);
     fields.iter().map(|(name, value)| format!("{:width$} {value}\n", format!("{name}:"))).collect()

@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand};
 
 use super::{
+    confirm::confirm,
     connection::Connection,
     failure::Failure,
     moment::show_time,
-    output::{Listing, Output, cell},
+    output::{Listing, Output, cell, yes_or_no},
 };
 use crate::proto::v1::{self, Producer, producer_service_client::ProducerServiceClient};
 
@@ -22,6 +23,16 @@ pub(super) enum ProducerCommand {
     },
     /// List producers.
     List,
+    /// Change a producer; what is not given stays.
+    Update(UpdateArgs),
+    /// Remove a producer with its keys; its events stay.
+    Delete {
+        /// The producer.
+        name: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 /// Arguments of `producer register`.
@@ -41,6 +52,25 @@ pub(super) struct RegisterArgs {
     if_not_exists: bool,
 }
 
+/// Arguments of `producer update`.
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// The producer.
+    name: String,
+    /// For people; an empty one removes it.
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// A topic it may publish to, or a prefix ending in "*"; may be repeated, and replaces the whole list.
+    #[arg(long = "topic", value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// Let it publish nowhere.
+    #[arg(long, conflicts_with = "topics")]
+    no_topics: bool,
+    /// Whether its keys are refused.
+    #[arg(long, value_name = "BOOL")]
+    disabled: Option<bool>,
+}
+
 /// Does it.
 pub(super) async fn run(connection: &Connection, output: Output, command: ProducerCommand) -> Result<(), Failure> {
     match command {
@@ -52,6 +82,18 @@ pub(super) async fn run(connection: &Connection, output: Output, command: Produc
             output.item("Producer", &producer, &fields(&producer))
         }
         ProducerCommand::List => list(connection, output).await,
+        ProducerCommand::Update(args) => {
+            let request = connection.request(update_request(args)?).await?;
+            let answer = ProducerServiceClient::new(connection.channel()).update_producer(request).await?;
+            let producer = answer.into_inner().producer.unwrap_or_default();
+            output.item("Producer", &producer, &fields(&producer))
+        }
+        ProducerCommand::Delete { name, yes } => {
+            confirm(&format!("Remove the producer {name} with its keys for good?"), yes)?;
+            let request = connection.request(v1::DeleteProducerRequest { name: name.clone() }).await?;
+            ProducerServiceClient::new(connection.channel()).delete_producer(request).await?;
+            output.done(&format!("deleted {name}"))
+        }
     }
 }
 
@@ -66,6 +108,16 @@ async fn register(connection: &Connection, output: Output, args: RegisterArgs) -
     let key = if answer.secret.is_empty() { "not shown again" } else { &answer.secret };
     fields.push(("key", key.to_owned()));
     output.item("RegisterProducerResponse", &answer, &fields)
+}
+
+fn update_request(args: UpdateArgs) -> Result<v1::UpdateProducerRequest, Failure> {
+    let UpdateArgs { name, description, topics, no_topics, disabled } = args;
+    let topics = (no_topics || !topics.is_empty()).then_some(v1::TopicPatterns { patterns: topics });
+    if (&description, &topics, disabled) == (&None, &None, None) {
+        let choices = "--description, --topic, --no-topics or --disabled";
+        return Err(Failure::Usage(format!("nothing to change; give {choices}")));
+    }
+    Ok(v1::UpdateProducerRequest { name, description, topics, disabled })
 }
 
 async fn list(connection: &Connection, output: Output) -> Result<(), Failure> {
@@ -85,7 +137,10 @@ async fn list(connection: &Connection, output: Output) -> Result<(), Failure> {
 const LISTING: Listing<Producer> = Listing {
     message: "Producer",
     columns: &["NAME", "TOPICS", "DISABLED", "DESCRIPTION"],
-    cells: |producer| vec![producer.name.clone(), topics(producer), disabled(producer), cell(&producer.description)],
+    cells: |producer| {
+        let disabled = yes_or_no(producer.disabled);
+        vec![producer.name.clone(), topics(producer), disabled, cell(&producer.description)]
+    },
 };
 
 fn fields(producer: &Producer) -> Vec<(&'static str, String)> {
@@ -93,15 +148,11 @@ fn fields(producer: &Producer) -> Vec<(&'static str, String)> {
         ("name", producer.name.clone()),
         ("description", cell(&producer.description)),
         ("topics", topics(producer)),
-        ("disabled", disabled(producer)),
+        ("disabled", yes_or_no(producer.disabled)),
         ("created", show_time(producer.create_time.as_ref())),
     ]
 }
 
 fn topics(producer: &Producer) -> String {
     cell(&producer.topics.join(" "))
-}
-
-fn disabled(producer: &Producer) -> String {
-    if producer.disabled { "yes" } else { "no" }.to_owned()
 }

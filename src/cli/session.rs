@@ -114,13 +114,27 @@ impl LockedSessions {
         self.file.load(server)
     }
 
-    /// Keeps a login. The file is replaced as a whole, so that a crash leaves the old one or the new one.
+    /// Keeps a login.
     pub(super) fn save(&self, server: &str, session: &Session) -> Result<(), Failure> {
         let mut content = self.file.read()?;
         content.servers.insert(server.to_owned(), session.clone());
+        self.replace(&content)
+    }
+
+    /// Forgets a login, if there is one.
+    pub(super) fn remove(&self, server: &str) -> Result<(), Failure> {
+        let mut content = self.file.read()?;
+        match content.servers.remove(server) {
+            Some(_) => self.replace(&content),
+            None => Ok(()),
+        }
+    }
+
+    /// Replaces the file as a whole, so that a crash leaves the old one or the new one.
+    fn replace(&self, content: &Content) -> Result<(), Failure> {
         let path = self.file.path();
         let replace = || {
-            let text = serde_json::to_vec_pretty(&content)?;
+            let text = serde_json::to_vec_pretty(content)?;
             let fresh = path.with_extension("new");
             match fs::remove_file(&fresh) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

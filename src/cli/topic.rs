@@ -9,7 +9,7 @@ use super::{
     connection::Connection,
     failure::Failure,
     moment::{proto_duration, show_duration, show_time},
-    output::{Listing, Output, cell},
+    output::{Listing, Output, cell, yes_or_no},
 };
 use crate::{
     config::duration,
@@ -226,8 +226,4 @@ fn retention(topic: &Topic) -> String {
     let bytes = (topic.retention_bytes != 0).then(|| format!("{} bytes", topic.retention_bytes));
     let limits: Vec<String> = time.into_iter().chain(bytes).collect();
     if limits.is_empty() { "for ever".to_owned() } else { limits.join(", ") }
-}
-
-fn yes_or_no(value: bool) -> String {
-    if value { "yes" } else { "no" }.to_owned()
 }

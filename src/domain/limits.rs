@@ -59,6 +59,9 @@ pub const PASSWORD_MIN: usize = 12;
 /// Characters in a password, at most: hashing takes time in its length.
 pub const PASSWORD_MAX: usize = 128;
 
+/// How long a rotated key goes on working when the request does not say: time to deploy the next one.
+pub const KEY_GRACE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+
 /// Heartbeat interval of a stream when the request does not say.
 pub const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(15);
 /// Shortest heartbeat interval.

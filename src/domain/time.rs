@@ -63,6 +63,12 @@ impl Timestamp {
         Self(self.0.saturating_add(micros)).min(Self::MAX)
     }
 
+    /// This time, earlier by `duration`, at least the beginning of the year 1.
+    pub fn minus(self, duration: std::time::Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(micros)).max(Self::MIN)
+    }
+
     /// How long after `earlier` this is; 0 if it is not.
     pub fn since(self, earlier: Self) -> std::time::Duration {
         std::time::Duration::from_micros(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())

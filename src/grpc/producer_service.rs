@@ -62,15 +62,22 @@ impl ProducerService for Producers {
 
     async fn update_producer(
         &self,
-        _request: Request<v1::UpdateProducerRequest>,
+        request: Request<v1::UpdateProducerRequest>,
     ) -> Result<Response<v1::UpdateProducerResponse>, Status> {
-        Err(Problem::unavailable("UpdateProducer").into())
+        let (name, change) = convert::producer_change(request.into_inner())?;
+        let producer = self.0.update_producer(&name, change).await.map_err(|error| Problem::from(error).of_change())?;
+        Ok(Response::new(v1::UpdateProducerResponse { producer: Some(convert::producer(producer)) }))
     }
 
     async fn delete_producer(
         &self,
-        _request: Request<v1::DeleteProducerRequest>,
+        request: Request<v1::DeleteProducerRequest>,
     ) -> Result<Response<v1::DeleteProducerResponse>, Status> {
-        Err(Problem::unavailable("DeleteProducer").into())
+        let v1::DeleteProducerRequest { name } = request.into_inner();
+        let mut checks = Checks::default();
+        let name = checks.producer("name", &name);
+        let name = checks.finish(name)?;
+        self.0.delete_producer(&name).await.map_err(|error| Problem::from(error).of_change())?;
+        Ok(Response::new(v1::DeleteProducerResponse {}))
     }
 }

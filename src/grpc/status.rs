@@ -1,5 +1,7 @@
 //! Errors as gRPC statuses, with details in every one.
 
+mod identities;
+
 use std::{collections::HashMap, error::Error, time::Duration};
 
 use tonic::{Status, metadata::MetadataMap};
@@ -8,8 +10,8 @@ use tracing::error;
 
 use super::reason::Reason;
 use crate::{
-    auth::{AuthError, LoginError},
-    broker::{CommitOffsetError, ConsumersError, ProducersError, PublishError, Refusal, SubscribeError, TopicsError},
+    auth::AuthError,
+    broker::{CommitOffsetError, ConsumersError, CredentialEnd, PublishError, Refusal, SubscribeError, TopicsError},
     domain::Invalid,
     store::StoreError,
 };
@@ -20,6 +22,8 @@ pub(crate) const DOMAIN: &str = "eventflow";
 pub(crate) const REASON_TRAILER: &str = "eventflow-reason";
 /// The trailer that keeps gRPC's own retries away.
 const PUSHBACK_TRAILER: &str = "grpc-retry-pushback-ms";
+/// What a user is told who may do less than when a stream began.
+const ROLE_LOWERED: &str = "the user's role was lowered since; ask again for what it still allows";
 /// When to try again after as many streams were open as may be.
 const STREAM_RETRY: Duration = Duration::from_secs(5);
 /// When to try again after the store could not be reached.
@@ -162,39 +166,6 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<AuthError> for Problem {
-    fn from(error: AuthError) -> Self {
-        let (reason, message) = match error {
-            AuthError::Missing => (
-                Reason::CredentialMissing,
-                "send `authorization: Bearer <token or key>` or `x-api-key: <key>` with the call",
-            ),
-            AuthError::Invalid => (Reason::CredentialInvalid, "the credential is not valid here"),
-            AuthError::Expired => (Reason::CredentialExpired, "the credential has expired"),
-            AuthError::Revoked => (Reason::CredentialRevoked, "the credential does not stand any more"),
-            AuthError::ProducerDisabled { producer } => {
-                let message = format!("producer {producer} is disabled; let an operator enable it");
-                return Self::new(Reason::ProducerDisabled, message).precondition(producer);
-            }
-            AuthError::Store(error) => return error.into(),
-        };
-        Self::new(reason, message)
-    }
-}
-
-impl From<LoginError> for Problem {
-    fn from(error: LoginError) -> Self {
-        match error {
-            LoginError::Invalid => Self::new(Reason::CredentialInvalid, "the user name or the password is wrong"),
-            LoginError::Throttled { retry_in } => {
-                Self::new(Reason::LoginThrottled, "too many logins failed lately").retry(retry_in).quota("logins")
-            }
-            LoginError::Store(error) => error.into(),
-            LoginError::Crypto(error) => internal(&error),
-        }
-    }
-}
-
 /// The refusal of a caller whose credential is good but not enough.
 pub(crate) fn denied(message: impl ToString) -> Problem {
     Problem::new(Reason::PermissionDenied, message)
@@ -290,8 +261,9 @@ impl From<SubscribeError> for Problem {
             SubscribeError::TooManyOwnStreams { principal, .. } => too_many_streams(message, &principal),
             SubscribeError::Draining => draining(message),
             SubscribeError::Rotated(_) => Self::new(Reason::StreamRotated, message).retry(Duration::ZERO),
-            SubscribeError::CredentialEnded { expired: true } => AuthError::Expired.into(),
-            SubscribeError::CredentialEnded { expired: false } => AuthError::Revoked.into(),
+            SubscribeError::CredentialEnded(CredentialEnd::Expired) => AuthError::Expired.into(),
+            SubscribeError::CredentialEnded(CredentialEnd::Revoked) => AuthError::Revoked.into(),
+            SubscribeError::CredentialEnded(CredentialEnd::RoleLowered) => denied(ROLE_LOWERED),
             SubscribeError::Store(error) => Self::from(&*error),
         }
     }
@@ -347,22 +319,6 @@ impl From<CommitOffsetError> for Problem {
                 Self::new(Reason::OffsetBeyondHead, message).with("head_offset", head)
             }
             CommitOffsetError::Store(error) => Self::from(&*error),
-        }
-    }
-}
-
-impl From<ProducersError> for Problem {
-    fn from(error: ProducersError) -> Self {
-        let message = error.to_string();
-        match error {
-            ProducersError::Exists { producer } => {
-                Self::new(Reason::ProducerExists, message).resource("producer", producer)
-            }
-            ProducersError::NotFound { producer } => {
-                Self::new(Reason::ProducerNotFound, message).resource("producer", producer)
-            }
-            ProducersError::Crypto(error) => internal(&error),
-            ProducersError::Store(error) => error.into(),
         }
     }
 }

@@ -37,8 +37,8 @@ pub trait ConsumerStore {
         limit: usize,
     ) -> Result<Vec<Consumer>, StoreError>;
 
-    /// Deletes a consumer and its connections; `None` if there is none of this name. Its name is free
-    /// at once, and holds and commits of its streams are refused from then on.
+    /// Deletes a consumer, its connections and its keys; `None` if there is none of this name. Its name
+    /// is free at once, and holds and commits of its streams are refused from then on.
     async fn delete_consumer(&self, name: &ConsumerName) -> Result<Option<ConsumerId>, StoreError>;
 
     /// Takes a consumer for a stream, with a new epoch, and notes the connection.

@@ -8,14 +8,17 @@
 
 mod consumers;
 mod error;
-mod identities;
+mod keys;
 mod log;
 mod migration;
 pub mod postgres;
+mod producers;
 mod servers;
+mod sessions;
 pub mod sqlite;
 mod statements;
 mod topics;
+mod users;
 
 use std::sync::Arc;
 
@@ -27,19 +30,31 @@ use crate::domain::Incarnation;
 
 pub use consumers::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError};
 pub use error::{OpenError, StoreError};
-pub use identities::{
-    ApiKeyRecord, IdentityStore, KeyOwner, NewProducer, Producer, RegisterProducerError, SessionRecord, SigningKey,
-    User,
-};
+pub use keys::{ApiKeyRecord, KeyOwner, KeyStore, Whose};
 pub use log::{AppendError, Appended, LogRead, LogStore, TopicHead};
 pub use migration::Migration;
+pub use producers::{NewProducer, Producer, ProducerChange, ProducerStore, RegisterProducerError};
 pub use servers::ServerStore;
+pub use sessions::{RefreshTrade, Refreshed, SessionRecord, SessionStore, SigningKey, SigningKeyStore};
 pub use topics::{DeleteTopicError, Removed, TopicError, TopicStore};
+pub use users::{User, UserChange, UserError, UserStore};
 
 /// Everything that EventFlow keeps.
 #[async_trait]
 pub trait Store:
-    std::fmt::Debug + LogStore + TopicStore + ConsumerStore + IdentityStore + ServerStore + Send + Sync + 'static
+    std::fmt::Debug
+    + LogStore
+    + TopicStore
+    + ConsumerStore
+    + ProducerStore
+    + UserStore
+    + SessionStore
+    + SigningKeyStore
+    + KeyStore
+    + ServerStore
+    + Send
+    + Sync
+    + 'static
 {
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;

@@ -19,6 +19,7 @@ mod feed;
 mod harness;
 mod harness_works;
 mod idempotency;
+mod identities;
 mod login;
 mod metrics;
 mod notify_contract;

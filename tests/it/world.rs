@@ -68,8 +68,17 @@ impl World {
     /// A stored key.
     pub(crate) async fn key(&self, owner: KeyOwner, ttl: Option<Duration>) -> SecretString {
         let (record, key) = new_key(owner, ttl).unwrap();
-        self.store.create_api_key(&record).await.unwrap();
+        assert!(self.store.create_api_key(&record).await.unwrap(), "the owner exists");
         key
+    }
+
+    /// A user or a producer that keys can be of.
+    pub(crate) async fn add_owner(&self, owner: &KeyOwner) {
+        match owner {
+            KeyOwner::User(name) => self.add_user(name.as_str(), Role::Viewer, false, None).await,
+            KeyOwner::Producer(name) => drop(self.add_producer(name.as_str(), false).await),
+            KeyOwner::Consumer(name) => panic!("{name}: a consumer needs a topic"),
+        }
     }
 
     pub(crate) async fn add_producer(&self, name: &str, disabled: bool) -> SecretString {

@@ -3,7 +3,7 @@
 use tonic::Status;
 
 use crate::{
-    domain::{ConsumerName, Invalid, Offset, ProducerName, TopicName},
+    domain::{ConsumerName, Invalid, Offset, ProducerName, TopicName, Username},
     grpc::{reason::Reason, status::Problem},
 };
 
@@ -52,6 +52,11 @@ impl Checks {
     /// A producer's name.
     pub(crate) fn producer(&mut self, field: &str, name: &str) -> Option<ProducerName> {
         self.check(Reason::NameInvalid, field, ProducerName::parse(name))
+    }
+
+    /// A user's name.
+    pub(crate) fn user(&mut self, field: &str, name: &str) -> Option<Username> {
+        self.check(Reason::NameInvalid, field, Username::parse(name))
     }
 
     /// An offset.

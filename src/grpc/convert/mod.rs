@@ -7,6 +7,7 @@ mod checks;
 mod consumer;
 mod event;
 mod filter;
+mod key;
 mod paging;
 mod poll;
 mod producer;
@@ -14,15 +15,20 @@ mod server;
 mod subscribe;
 mod time;
 mod topic;
+mod user;
 
 pub(super) use checks::Checks;
 pub(super) use consumer::{consumer, consumer_update, new_consumer, seek};
 pub(super) use event::{event, publish, published};
 pub(super) use filter::{filter, filter_message};
+pub(super) use key::{api_key, key_id, key_owner, new_key, rotation};
 pub(super) use paging::page;
 pub(super) use poll::{poll, polled};
-pub(super) use producer::{api_key, new_producer, producer};
+pub(super) use producer::{new_producer, producer, producer_change};
 pub(super) use server::running_server;
 pub(super) use subscribe::{frame, subscribe};
 pub(super) use time::{duration, duration_message, timestamp, timestamp_value};
 pub(super) use topic::{new_topic, position, topic, topic_change};
+pub(super) use user::{
+    PasswordChange, given_password, new_user, password_change, role_message, tokens, user, user_change,
+};

@@ -4,10 +4,10 @@ use tonic::Status;
 
 use super::{Checks, checks::text, timestamp};
 use crate::{
-    domain::{Invalid, TopicPattern, limits},
+    domain::{Invalid, ProducerName, TopicPattern, limits},
     grpc::{reason::Reason, status::Problem},
     proto::v1,
-    store::{ApiKeyRecord, KeyOwner, NewProducer, Producer},
+    store::{NewProducer, Producer, ProducerChange},
 };
 
 /// A producer to be registered. What only the server sets is ignored.
@@ -19,15 +19,31 @@ pub(crate) fn new_producer(producer: Option<v1::Producer>) -> Result<NewProducer
     let mut checks = Checks::default();
     let name = checks.producer("producer.name", &name);
     checks.check(Reason::RequestInvalid, "producer.description", text(&description, limits::DESCRIPTION_BYTES));
+    let topics = patterns(&mut checks, "producer.topics", &topics);
+    checks.finish(name.map(|name| NewProducer { name, description, topics, disabled }))
+}
+
+/// What to change about a producer.
+pub(crate) fn producer_change(request: v1::UpdateProducerRequest) -> Result<(ProducerName, ProducerChange), Status> {
+    let v1::UpdateProducerRequest { name, description, topics, disabled } = request;
+    let mut checks = Checks::default();
+    let name = checks.producer("name", &name);
+    if let Some(description) = &description {
+        checks.check(Reason::RequestInvalid, "description", text(description, limits::DESCRIPTION_BYTES));
+    }
+    let topics = topics.map(|v1::TopicPatterns { patterns }| self::patterns(&mut checks, "topics.patterns", &patterns));
+    checks.finish(name.map(|name| (name, ProducerChange { description, topics, disabled })))
+}
+
+fn patterns(checks: &mut Checks, field: &str, topics: &[String]) -> Vec<TopicPattern> {
     if topics.len() > limits::PRODUCER_TOPICS {
         let text = format!("has {} entries; at most {} are taken", topics.len(), limits::PRODUCER_TOPICS);
-        checks.add(Reason::RequestInvalid, "producer.topics", text);
+        checks.add(Reason::RequestInvalid, field, text);
     }
     let patterns = topics.iter().take(limits::PRODUCER_TOPICS).enumerate().filter_map(|(index, pattern)| {
-        checks.check(Reason::NameInvalid, format!("producer.topics[{index}]"), TopicPattern::parse(pattern))
+        checks.check(Reason::NameInvalid, format!("{field}[{index}]"), TopicPattern::parse(pattern))
     });
-    let topics = patterns.collect();
-    checks.finish(name.map(|name| NewProducer { name, description, topics, disabled }))
+    patterns.collect()
 }
 
 /// A producer for the wire.
@@ -39,23 +55,5 @@ pub(crate) fn producer(producer: Producer) -> v1::Producer {
         topics: topics.iter().map(ToString::to_string).collect(),
         disabled,
         create_time: Some(timestamp(create_time)),
-    }
-}
-
-/// A key for the wire, without its secret.
-pub(crate) fn api_key(key: ApiKeyRecord) -> v1::ApiKey {
-    let ApiKeyRecord { id, secret_hash: _, owner, create_time, expire_time, revoked } = key;
-    let owner = match owner {
-        KeyOwner::User(name) => format!("users/{name}"),
-        KeyOwner::Producer(name) => format!("producers/{name}"),
-        KeyOwner::Consumer(name) => format!("consumers/{name}"),
-    };
-    v1::ApiKey {
-        id,
-        owner,
-        create_time: Some(timestamp(create_time)),
-        expire_time: expire_time.map(timestamp),
-        last_used_time: None,
-        revoked,
     }
 }

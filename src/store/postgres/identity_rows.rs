@@ -7,7 +7,7 @@ use super::{
     rows::{get, optional_time, parsed, time},
 };
 use crate::{
-    domain::{ConsumerName, ProducerName, Role, TopicPattern, Username},
+    domain::{ProducerName, Role, TopicPattern, Username},
     store::{ApiKeyRecord, KeyOwner, NewProducer, Producer, SessionRecord, SigningKey, StoreError, User},
 };
 
@@ -41,18 +41,13 @@ pub(super) fn producer(row: &PgRow) -> Result<Producer, StoreError> {
 
 /// A row of `api_keys`.
 pub(super) fn api_key(row: &PgRow) -> Result<ApiKeyRecord, StoreError> {
-    let owner = match get(row, "owner_kind")? {
-        "user" => KeyOwner::User(parsed(row, "owner_name", Username::parse)?),
-        "producer" => KeyOwner::Producer(parsed(row, "owner_name", ProducerName::parse)?),
-        "consumer" => KeyOwner::Consumer(parsed(row, "owner_name", ConsumerName::parse)?),
-        other => return Err(corrupt(format!("a key is owned by a {other:?}"))),
-    };
     Ok(ApiKeyRecord {
         id: get(row, "id")?,
         secret_hash: hash(row, "secret_hash")?,
-        owner,
+        owner: KeyOwner::from_columns(get(row, "owner_kind")?, get(row, "owner_name")?).map_err(corrupt)?,
         create_time: time(row, "create_time")?,
         expire_time: optional_time(row, "expire_time")?,
+        last_used_time: optional_time(row, "last_used_time")?,
         revoked: get(row, "revoked")?,
     })
 }
@@ -62,8 +57,10 @@ pub(super) fn session(row: &PgRow) -> Result<SessionRecord, StoreError> {
     Ok(SessionRecord {
         id: get(row, "id")?,
         user: parsed(row, "username", Username::parse)?,
+        family_hash: hash(row, "family_hash")?,
         refresh_hash: hash(row, "refresh_hash")?,
         create_time: time(row, "create_time")?,
+        refresh_expire_time: time(row, "refresh_expire_time")?,
         expire_time: time(row, "expire_time")?,
         end_time: optional_time(row, "end_time")?,
     })
@@ -72,15 +69,6 @@ pub(super) fn session(row: &PgRow) -> Result<SessionRecord, StoreError> {
 /// A row of `signing_keys`.
 pub(super) fn signing_key(row: &PgRow) -> Result<SigningKey, StoreError> {
     Ok(SigningKey { id: get(row, "id")?, pkcs8: get(row, "pkcs8")?, create_time: time(row, "create_time")? })
-}
-
-/// A key's owner as its two columns.
-pub(super) fn owner_columns(owner: &KeyOwner) -> (&'static str, &str) {
-    match owner {
-        KeyOwner::User(name) => ("user", name.as_str()),
-        KeyOwner::Producer(name) => ("producer", name.as_str()),
-        KeyOwner::Consumer(name) => ("consumer", name.as_str()),
-    }
 }
 
 fn hash(row: &PgRow, column: &str) -> Result<[u8; 32], StoreError> {

@@ -9,9 +9,9 @@ mod columns;
 mod consumers;
 mod errors;
 mod holds;
-mod identities;
 mod identity_rows;
 mod incarnation;
+mod keys;
 mod lane;
 mod log;
 mod manage;
@@ -19,12 +19,15 @@ mod meta;
 mod migrate;
 mod open;
 mod options;
+mod producers;
 mod read;
 mod rows;
 mod servers;
 mod session;
+mod sessions;
 mod topics;
 mod trim;
+mod users;
 
 use std::sync::Arc;
 
@@ -121,7 +124,9 @@ const STATEMENTS: &[&str] = &[
     "create_topic",
     "create_user",
     "delete_consumer",
+    "delete_producer",
     "delete_topic",
+    "delete_user",
     "deleted_topics",
     "end_session",
     "find_api_key",
@@ -136,18 +141,25 @@ const STATEMENTS: &[&str] = &[
     "heads",
     "held_for",
     "leave",
+    "list_api_keys",
     "list_consumers",
     "list_producers",
     "list_topics",
+    "list_users",
     "pause_consumer",
     "ping",
     "read",
+    "refresh_session",
     "register_consumer",
     "register_producer",
     "release_hold",
     "renew_holds",
+    "revoke_api_key",
+    "rotate_api_key",
+    "rotate_signing_key",
     "seek_consumer",
     "servers",
+    "set_password",
     "signing_keys",
     "skip_trimmed",
     "take_duty",
@@ -156,5 +168,8 @@ const STATEMENTS: &[&str] = &[
     "trim_delete",
     "trim_read",
     "update_consumer",
+    "update_producer",
     "update_topic",
+    "update_user",
+    "use_api_keys",
 ];

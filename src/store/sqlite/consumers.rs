@@ -8,7 +8,7 @@ use sqlx::{Row, sqlite::SqliteConnection};
 use super::{
     SqliteStore, commit,
     error::failed,
-    holds, manage,
+    holds, keys, manage,
     rows::consumer,
     settings::{encode_filter, encode_mode, encode_queue, encode_start},
 };
@@ -17,7 +17,7 @@ use crate::{
         Connection, Consumer, ConsumerChange, ConsumerId, ConsumerName, Epoch, NewConsumer, Offset, RenewedHold,
         Timestamp, TopicId,
     },
-    store::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError, StoreError},
+    store::{Claim, CommitError, ConsumerStore, Hold, HoldError, KeyOwner, RegisterConsumerError, StoreError},
 };
 
 #[async_trait]
@@ -80,6 +80,7 @@ impl ConsumerStore for SqliteStore {
         let Some(row) = row else { return Ok(None) };
         let id = ConsumerId(row.try_get("id").map_err(failed)?);
         holds::delete_connections(self, &mut tx, id).await?;
+        keys::delete_all(self, &mut tx, &KeyOwner::Consumer(name.clone())).await?;
         tx.commit().await.map_err(failed)?;
         Ok(Some(id))
     }

@@ -11,7 +11,6 @@ mod error;
 mod find_ids;
 mod heads;
 mod holds;
-mod identities;
 mod keys;
 mod log;
 mod manage;
@@ -23,11 +22,14 @@ mod remove;
 mod restored;
 mod rows;
 mod servers;
+mod sessions;
 mod settings;
+mod signing_keys;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod trim;
+mod users;
 mod values;
 
 use std::fs::File;
@@ -64,7 +66,7 @@ type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 const STATEMENTS: &[&str] = &[
     "add_connection",
     "add_deleted",
-    "add_first_signing_key",
+    "add_signing_key",
     "before_time",
     "clear_connections",
     "clear_holds",
@@ -73,15 +75,20 @@ const STATEMENTS: &[&str] = &[
     "create_session",
     "create_topic",
     "create_user",
+    "delete_api_keys",
     "delete_batches",
     "delete_connection",
     "delete_connections",
     "delete_consumer",
     "delete_event_ids",
     "delete_events",
+    "delete_producer",
+    "delete_sessions",
     "delete_topic",
+    "delete_user",
     "deleted_topics",
     "end_session",
+    "end_sessions",
     "find_api_key",
     "find_batch",
     "find_connections",
@@ -89,11 +96,17 @@ const STATEMENTS: &[&str] = &[
     "find_hold",
     "find_ids",
     "find_log",
+    "find_other_admin",
+    "find_owner",
     "find_position",
     "find_producer",
     "find_session",
+    "find_signing_key",
     "find_topic",
     "find_user",
+    "find_young_signing_key",
+    "forget_sessions",
+    "forget_signing_keys",
     "forget_topic",
     "has_users",
     "heads",
@@ -101,20 +114,26 @@ const STATEMENTS: &[&str] = &[
     "insert_batch",
     "insert_event_ids",
     "insert_events",
+    "list_api_keys",
     "list_consumers",
     "list_producers",
     "list_topics",
+    "list_users",
     "next_epoch",
     "oldest_events",
     "pause_consumer",
     "ping",
     "raise_trimmed",
     "read",
+    "refresh_session",
     "register_consumer",
     "register_producer",
     "release_hold",
     "renew_holds",
+    "revoke_api_key",
     "seek_consumer",
+    "set_password",
+    "shorten_api_key",
     "signing_keys",
     "skip_trimmed",
     "take_hold",
@@ -122,7 +141,10 @@ const STATEMENTS: &[&str] = &[
     "topic_exists",
     "topic_in_use",
     "update_consumer",
+    "update_producer",
     "update_topic",
+    "update_user",
+    "use_api_key",
 ];
 
 impl SqliteStore {

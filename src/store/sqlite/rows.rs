@@ -48,6 +48,12 @@ pub(super) fn parsed<T>(
     parse(text).map_err(|error| corrupt(format!("{column}: {error}")))
 }
 
+/// A SHA-256 hash.
+pub(super) fn hash(row: &SqliteRow, column: &str) -> Result<[u8; 32], StoreError> {
+    let bytes: &[u8] = row.try_get(column).map_err(failed)?;
+    bytes.try_into().map_err(|_| corrupt(format!("{column} has {} bytes", bytes.len())))
+}
+
 /// A span of time in microseconds, as it is stored.
 pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)

@@ -30,7 +30,7 @@ impl Valid {
 
 /// One for each RPC that is served, with as many fields as are taken together.
 pub fn all() -> Vec<Valid> {
-    [topics(), vec![publish()], producers(), consumers(), auth()].concat()
+    [topics(), vec![publish()], producers(), consumers(), auth(), identities()].concat()
 }
 
 fn seconds(seconds: i64) -> prost_types::Duration {
@@ -102,11 +102,19 @@ fn producers() -> Vec<Valid> {
         ..Default::default()
     };
     let register = v1::RegisterProducerRequest { producer: Some(producer), if_not_exists: true };
+    let update = v1::UpdateProducerRequest {
+        name: "shop".into(),
+        description: Some("the shop".into()),
+        topics: Some(v1::TopicPatterns { patterns: vec![TOPIC.into(), "letters.*".into()] }),
+        disabled: Some(false),
+    };
     let service = "ProducerService";
     vec![
         Valid::new(service, "RegisterProducer", &register),
         Valid::new(service, "GetProducer", &v1::GetProducerRequest { name: "shop".into() }),
         Valid::new(service, "ListProducers", &v1::ListProducersRequest { page_size: 10, page_token: String::new() }),
+        Valid::new(service, "UpdateProducer", &update),
+        Valid::new(service, "DeleteProducer", &v1::DeleteProducerRequest { name: "office".into() }),
     ]
 }
 
@@ -167,5 +175,22 @@ fn auth() -> Vec<Valid> {
         Valid::new(service, "Login", &login),
         Valid::new(service, "GetCaller", &v1::GetCallerRequest {}),
         Valid::new(service, "GetServerInfo", &v1::GetServerInfoRequest {}),
+    ]
+}
+
+/// Without those that would end the caller's own session.
+fn identities() -> Vec<Valid> {
+    let viewer = v1::Role::Viewer.into();
+    let user = v1::User { username: "clerk".into(), role: viewer, ..Default::default() };
+    let update = v1::UpdateUserRequest { username: "clerk".into(), role: Some(viewer), disabled: Some(false) };
+    let create = v1::CreateApiKeyRequest { owner: "producers/shop".into(), ttl: Some(seconds(1000)) };
+    let list = v1::ListApiKeysRequest { owner: "producers/shop".into(), page_size: 10, page_token: String::new() };
+    let service = "AuthService";
+    vec![
+        Valid::new(service, "CreateUser", &v1::CreateUserRequest { user: Some(user), password: String::new() }),
+        Valid::new(service, "ListUsers", &v1::ListUsersRequest { page_size: 10, page_token: String::new() }),
+        Valid::new(service, "UpdateUser", &update),
+        Valid::new(service, "CreateApiKey", &create),
+        Valid::new(service, "ListApiKeys", &list),
     ]
 }

@@ -1,13 +1,6 @@
 //! Topics, producers and consumers.
 
-use super::shell::Shell;
-
-/// The value of a line `name:   value`.
-#[track_caller]
-fn field<'a>(text: &'a str, name: &str) -> &'a str {
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).trim()
-}
+use super::shell::{Shell, field};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_created_shown_listed_and_updated() {

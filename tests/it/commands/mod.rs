@@ -6,6 +6,7 @@ mod first_start;
 mod login;
 mod manage;
 mod migrate;
+mod people;
 mod publish;
 mod resume;
 mod secrets;

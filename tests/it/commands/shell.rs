@@ -208,3 +208,10 @@ pub(super) fn offsets<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<u64> 
     let first = |line: &'a str| line.split(' ').next().and_then(|word| word.parse().ok());
     lines.into_iter().map(|line| first(line).unwrap_or_else(|| panic!("{line:?} begins with no offset"))).collect()
 }
+
+/// The value of a line `name:   value`.
+#[track_caller]
+pub(super) fn field<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).trim()
+}

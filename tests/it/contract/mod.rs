@@ -30,6 +30,7 @@ use eventflow::store::{
 };
 
 use crate::harness::databases::Database;
+use identities::{keys, producers, sessions, signing_keys, users};
 
 /// A store in a folder that goes when the test ends.
 struct OpenedSqlite {
@@ -95,16 +96,41 @@ contract! {
     ],
     cases: {
         // First the cases that need a store without users and signing keys.
-        identities: [
+        users: [
             of_twenty_creations_of_a_user_one_succeeds,
-            of_twenty_first_signing_keys_one_is_kept,
+            of_many_ends_of_all_admins_one_is_refused,
             users_round_trip,
             a_taken_user_name_changes_nothing,
-            producers_come_with_their_key_or_not_at_all,
-            producers_are_listed_in_byte_order,
+            users_are_listed_in_byte_order,
+            changes_touch_what_they_name,
+            a_missing_user_is_refused,
+            a_deleted_user_takes_its_credentials_along,
+            a_new_password_ends_the_sessions,
+        ],
+        signing_keys: [signing_keys_follow_each_other],
+        sessions: [
+            sessions_end_once,
+            a_session_needs_its_user_and_the_password,
+            old_sessions_are_forgotten,
+            a_refresh_token_works_once,
+            a_refresh_token_ends_by_itself,
+            of_twenty_trades_of_a_token_one_succeeds,
+        ],
+        keys: [
             api_keys_round_trip,
             an_api_key_id_is_used_once,
-            sessions_end_once,
+            a_key_needs_its_owner,
+            no_key_outlives_its_owner,
+            api_keys_are_listed_by_owner,
+            a_rotated_key_goes_on_for_a_while,
+            a_revoked_key_stays_revoked,
+            the_last_use_of_keys_is_noted,
+        ],
+        producers: [
+            producers_come_with_their_key_or_not_at_all,
+            producers_are_listed_in_byte_order,
+            changes_touch_what_they_name,
+            a_deleted_producer_takes_its_keys_along,
         ],
         append: [
             offsets_have_no_gaps_under_concurrency,
