@@ -125,6 +125,7 @@ const STATEMENTS: &[&str] = &[
     "list_topics",
     "ping",
     "read",
+    "read_back",
     "register_consumer",
     "register_producer",
     "release_hold",

@@ -100,6 +100,7 @@ const STATEMENTS: &[&str] = &[
     "ping",
     "raise_trimmed",
     "read",
+    "read_back",
     "register_consumer",
     "register_producer",
     "release_hold",
