@@ -108,8 +108,12 @@ pub(super) struct RunCap {
     pub(super) last: Offset,
 }
 
-/// What a frame adds to the size of each event: its topic's name, offset, times and tags.
-const EVENT_OVERHEAD: usize = 48;
+/// About how many bytes an event takes on the wire.
+pub(super) fn frame_size(event: &Event, topic: &TopicName) -> usize {
+    /// Its offset, times and tags.
+    const OVERHEAD: usize = 48;
+    event.body.size() + topic.as_str().len() + OVERHEAD
+}
 
 impl Run {
     /// The next events of a segment after `after` that pass the filter, and the offset up to which
@@ -130,7 +134,7 @@ impl Run {
                 break;
             }
             if all || filter.matches(&event.body) {
-                let size = event.body.size() + topic.as_str().len() + EVENT_OVERHEAD;
+                let size = frame_size(event, topic);
                 if count > 0 && (count >= cap.events || bytes + size > cap.bytes) {
                     break;
                 }

@@ -42,6 +42,10 @@ pub const FILTER_BYTES: usize = 4096;
 pub const PAGE_ITEMS: usize = 1000;
 /// Items in a page when the request does not say.
 pub const PAGE_ITEMS_DEFAULT: usize = 50;
+/// Events that are looked at for one page of a topic's history: a filter that nothing passes must end.
+pub const PAGE_LOOKS: usize = 50_000;
+/// Bytes of events that are looked at for one page of a topic's history: half a second's work, about.
+pub const PAGE_LOOK_BYTES: usize = 64 << 20;
 /// Events in one frame of a stream.
 pub const FRAME_EVENTS: usize = 1000;
 /// Bytes in one frame of a stream, below the 4 MiB that clients accept by default.

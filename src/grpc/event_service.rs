@@ -6,7 +6,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{authenticate::caller, call::Call, convert, status::Problem};
 use crate::{
-    broker::Broker,
+    broker::{Broker, EventPage},
+    domain::Event,
     proto::{server::event_service_server::EventService, v1},
 };
 
@@ -33,17 +34,21 @@ impl EventService for Events {
         Err(Problem::unavailable("PublishStream").into())
     }
 
-    async fn get_event(
-        &self,
-        _request: Request<v1::GetEventRequest>,
-    ) -> Result<Response<v1::GetEventResponse>, Status> {
-        Err(Problem::unavailable("GetEvent").into())
+    async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {
+        let principal = caller(&request)?;
+        let (topic, name) = convert::get_event(request.into_inner())?;
+        let event = self.0.get_event(&principal, &topic, name).await.map_err(Problem::from)?;
+        Ok(Response::new(v1::GetEventResponse { event: Some(convert::event(&event, &topic)) }))
     }
 
     async fn list_events(
         &self,
-        _request: Request<v1::ListEventsRequest>,
+        request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
-        Err(Problem::unavailable("ListEvents").into())
+        let principal = caller(&request)?;
+        let query = convert::list_events(request.into_inner())?;
+        let copy = |event: &Event| convert::event(event, &query.topic);
+        let EventPage { events, next } = self.0.list_events(&principal, &query, copy).await.map_err(Problem::from)?;
+        Ok(Response::new(v1::ListEventsResponse { events, next_page_token: convert::next_page_token(&query, next) }))
     }
 }

@@ -45,7 +45,7 @@ reasons! {
         PermissionDenied "PERMISSION_DENIED";
     NotFound:
         TopicNotFound "TOPIC_NOT_FOUND", ConsumerNotFound "CONSUMER_NOT_FOUND",
-        ProducerNotFound "PRODUCER_NOT_FOUND";
+        ProducerNotFound "PRODUCER_NOT_FOUND", EventNotFound "EVENT_NOT_FOUND";
     AlreadyExists:
         TopicExists "TOPIC_EXISTS", ConsumerExists "CONSUMER_EXISTS", ProducerExists "PRODUCER_EXISTS",
         EventIdReused "EVENT_ID_REUSED";

@@ -9,7 +9,10 @@ use tracing::error;
 use super::reason::Reason;
 use crate::{
     auth::{AuthError, LoginError},
-    broker::{CommitOffsetError, ConsumersError, ProducersError, PublishError, Refusal, SubscribeError, TopicsError},
+    broker::{
+        CommitOffsetError, ConsumersError, HistoryError, ProducersError, PublishError, Refusal, SubscribeError,
+        TopicsError,
+    },
     domain::Invalid,
     store::StoreError,
 };
@@ -213,6 +216,10 @@ fn topic_not_found(message: impl ToString, topic: impl ToString) -> Problem {
     Problem::new(Reason::TopicNotFound, message).with("topic", topic.to_string()).resource("topic", topic)
 }
 
+fn log_replaced(message: impl ToString, topic: impl ToString, log_id: impl ToString) -> Problem {
+    Problem::new(Reason::LogReplaced, message).precondition(topic).with("log_id", log_id)
+}
+
 fn consumer_not_found(message: impl ToString, consumer: impl ToString) -> Problem {
     Problem::new(Reason::ConsumerNotFound, message)
         .with("consumer", consumer.to_string())
@@ -273,9 +280,7 @@ impl From<SubscribeError> for Problem {
             SubscribeError::ConsumerFenced { consumer } => {
                 Self::new(Reason::ConsumerFenced, message).with("consumer", consumer)
             }
-            SubscribeError::LogReplaced { topic, log_id } => {
-                Self::new(Reason::LogReplaced, message).precondition(topic).with("log_id", log_id)
-            }
+            SubscribeError::LogReplaced { topic, log_id } => log_replaced(message, topic, log_id),
             SubscribeError::OffsetTrimmed { topic, earliest, .. } => {
                 Self::new(Reason::OffsetTrimmed, message).with("topic", topic).with("earliest_offset", earliest)
             }
@@ -293,6 +298,21 @@ impl From<SubscribeError> for Problem {
             SubscribeError::CredentialEnded { expired: true } => AuthError::Expired.into(),
             SubscribeError::CredentialEnded { expired: false } => AuthError::Revoked.into(),
             SubscribeError::Store(error) => Self::from(&*error),
+        }
+    }
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        let message = error.to_string();
+        match error {
+            HistoryError::Denied { topic, .. } => denied(message).with("topic", topic),
+            HistoryError::TopicNotFound { topic } => topic_not_found(message, topic),
+            HistoryError::EventNotFound { topic, name } => {
+                Self::new(Reason::EventNotFound, message).with("topic", topic).resource("event", name)
+            }
+            HistoryError::LogReplaced { topic, log_id } => log_replaced(message, topic, log_id),
+            HistoryError::Store(error) => error.into(),
         }
     }
 }

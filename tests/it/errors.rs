@@ -18,7 +18,7 @@ use crate::{
 const OPEN: [&str; 2] = ["Login", "RefreshToken"];
 
 /// RPCs that the protos have and this version does not serve.
-const UNAVAILABLE: [&str; 25] = [
+const UNAVAILABLE: [&str; 23] = [
     "ChangePassword",
     "CreateApiKey",
     "CreateUser",
@@ -26,10 +26,8 @@ const UNAVAILABLE: [&str; 25] = [
     "DeleteTopic",
     "DeleteUser",
     "DiscardDeadLetters",
-    "GetEvent",
     "ListApiKeys",
     "ListDeadLetters",
-    "ListEvents",
     "ListUsers",
     "Logout",
     "PauseConsumer",

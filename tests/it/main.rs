@@ -17,6 +17,7 @@ mod errors;
 mod feed;
 mod harness;
 mod harness_works;
+mod history;
 mod idempotency;
 mod login;
 mod metrics;

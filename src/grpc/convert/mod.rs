@@ -7,6 +7,7 @@ mod checks;
 mod consumer;
 mod event;
 mod filter;
+mod history;
 mod paging;
 mod producer;
 mod server;
@@ -16,10 +17,9 @@ mod topic;
 
 pub(super) use checks::Checks;
 pub(super) use consumer::{consumer, new_consumer};
-#[cfg(test)]
-pub(super) use event::event;
-pub(super) use event::{publish, published};
+pub(super) use event::{event, publish, published};
 pub(super) use filter::{filter, filter_message};
+pub(super) use history::{get_event, list_events, next_page_token};
 pub(super) use paging::page;
 pub(super) use producer::{api_key, new_producer, producer};
 pub(super) use server::running_server;
