@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::publish::{Published, Refusal};
+use super::{
+    chain::Link,
+    publish::{Published, Refusal},
+};
 use crate::{
     domain::{ContentHash, IdKey, KnownId, Offset, PendingEvent, Timestamp},
     telemetry::metric,
@@ -16,11 +19,12 @@ use crate::{
 pub(super) struct Job {
     /// Its events; one is taken out while it is in a batch.
     pub(super) events: Vec<Option<PendingEvent>>,
-    pub(super) bytes: usize,
     pub(super) expected_head: Option<Offset>,
+    /// Its place among the requests of a stream.
+    pub(super) link: Option<Link>,
     pub(super) reply: oneshot::Sender<Result<Vec<Published>, Refusal>>,
     /// Its room in the queues, given back when it is answered.
-    pub(super) _room: Room,
+    pub(super) room: Room,
 }
 
 /// Room in the queues, given back when it is dropped; what it holds is shown as waiting.
@@ -91,13 +95,18 @@ impl Group {
     /// Takes the new events out, in the order of the requests. A request that uses an id for other
     /// content than was recorded, or than stands before it in the request, is refused. One that
     /// contradicts an earlier request waits for what becomes of that one, and the later ones wait with
-    /// it, to keep their order. Nothing is taken when everyone has been answered.
+    /// it, to keep their order. One of a stream whose predecessor failed is refused. Nothing is taken when
+    /// everyone has been answered.
     pub(super) fn take_new(&mut self) -> Vec<PendingEvent> {
         let mut batch = Vec::new();
         let mut taken = HashMap::new();
         let deferred = std::mem::take(&mut self.deferred).into_iter().map(|job| (job, Vec::new()));
         let jobs: Vec<_> = std::mem::take(&mut self.jobs).into_iter().chain(deferred).collect();
         for (mut job, mut places) in jobs {
+            if job.link.as_ref().is_some_and(Link::is_overtaken) {
+                job.answer(Err(Refusal::PredecessorFailed));
+                continue;
+            }
             if !self.deferred.is_empty() {
                 self.deferred.push(job);
                 continue;
@@ -160,7 +169,16 @@ impl Group {
 }
 
 impl Job {
+    /// Bytes of its events.
+    pub(super) fn bytes(&self) -> usize {
+        self.room.bytes
+    }
+
     fn answer(self, answer: Result<Vec<Published>, Refusal>) {
+        let answer = match self.link {
+            Some(link) => link.settle(answer),
+            None => answer,
+        };
         // An error means that the caller has left; what was stored stays stored.
         let _ = self.reply.send(answer);
     }
@@ -235,7 +253,10 @@ mod tests {
 
     use super::{Group, Job, Room};
     use crate::{
-        broker::publish::{Published, Refusal},
+        broker::{
+            chain::Chain,
+            publish::{Published, Refusal},
+        },
         domain::{ContentHash, EventBody, IdKey, Identity, KnownId, Offset, Payload, PendingEvent, Timestamp},
     };
 
@@ -262,7 +283,7 @@ mod tests {
     fn job(events: &[(&str, u128)]) -> (Job, Reply) {
         let (reply, receiver) = oneshot::channel();
         let events = events.iter().map(|(id, content)| Some(event(id, *content))).collect();
-        (Job { events, bytes: 1, expected_head: None, reply, _room: Room::new([None, None], 1) }, receiver)
+        (Job { events, expected_head: None, link: None, reply, room: Room::new([None, None], 1) }, receiver)
     }
 
     fn offsets(mut reply: Reply) -> Vec<(i64, bool)> {
@@ -332,6 +353,25 @@ mod tests {
         group.learn(vec![known("y", 1, 9)]);
         assert!(group.take_new().is_empty());
         assert!(matches!(worse_reply.try_recv().unwrap(), Err(Refusal::IdReused { index: 0 })));
+    }
+
+    #[test]
+    fn what_followed_a_failed_request_of_its_stream_is_refused_before_it_is_stored() {
+        let chain = Chain::new();
+        let [(mut first, mut first_reply), (mut second, mut second_reply), (other, other_reply)] =
+            [job(&[("a", 1)]), job(&[("b", 2)]), job(&[("c", 3)])];
+        first.link = Some(chain.link());
+        let mut group = Group::new(vec![first]);
+        assert_eq!(group.take_new().len(), 1);
+        second.link = Some(chain.link());
+        let mut next = Group::new(vec![second, other]);
+        group.refuse(&Refusal::Overloaded { retry_in: Default::default() });
+        let batch = next.take_new();
+        assert_eq!(batch.iter().map(|e| &*e.body.id).collect::<Vec<_>>(), ["c"], "others are not held up");
+        next.answer_stored(&batch, at(1), time());
+        assert!(matches!(first_reply.try_recv().unwrap(), Err(Refusal::Overloaded { .. })));
+        assert!(matches!(second_reply.try_recv().unwrap(), Err(Refusal::PredecessorFailed)));
+        assert_eq!(offsets(other_reply), [(1, false)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! One file for each verb. [`Broker`] is a cheap clone; everything behind it is shared.
 
 mod appender;
+mod chain;
 mod commit;
 mod consumers;
 mod ending;
@@ -18,6 +19,7 @@ mod poller;
 mod presence;
 mod producers;
 mod publish;
+mod publish_stream;
 mod ring;
 mod shortened;
 mod streams;
@@ -56,6 +58,8 @@ pub use frame::{ClosingReason, Frame, Position, Run};
 pub use history::{EventName, EventPage, HistoryError, ListEvents, Order, Resume};
 pub use producers::{NewKey, ProducersError};
 pub use publish::{Publish, PublishError, Published, Refusal};
+pub use publish_stream::{PublishStream, PublishStreamError, Submitted};
+pub use streams::StreamRoom;
 pub use subscribe::{Source, StopAt, Subscribe, SubscribeError};
 pub use subscription::Subscription;
 pub use topics::{TopicsError, Trimmed};

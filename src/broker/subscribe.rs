@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use bytestring::ByteString;
-use metrics::counter;
 use uuid::Uuid;
 
 use super::{
     Broker, ClosingReason,
-    streams::{NoRoom, StreamRoom},
+    streams::NoRoom,
     subscription::{Reader, Subscription},
     topic_cache::TopicHandle,
 };
@@ -17,7 +16,6 @@ use crate::{
         Bounds, ConsumerName, Filter, LogId, Mode, Offset, Permission, Principal, StartFrom, SubscriptionId, TopicName,
     },
     store::StoreError,
-    telemetry::metric,
 };
 
 /// A request for a stream.
@@ -209,7 +207,10 @@ impl Broker {
         if self.shutdown().is_draining() {
             return Err(SubscribeError::Draining);
         }
-        let room = self.room_for_stream(&principal)?;
+        let room = self.room_for_stream(&principal).map_err(|none| match none {
+            NoRoom::Server(limit) => SubscribeError::TooManyStreams { limit },
+            NoRoom::Principal(limit) => SubscribeError::TooManyOwnStreams { principal: principal.name.clone(), limit },
+        })?;
         let (reader, handle) = match &request.from {
             Source::Topic { name, .. } => {
                 let denied =
@@ -244,19 +245,6 @@ impl Broker {
         let mut subscription = Subscription::new(self.clone(), id, principal, request, reader, handle, room);
         subscription.begin().await?;
         Ok(subscription)
-    }
-
-    fn room_for_stream(&self, principal: &Principal) -> Result<StreamRoom, SubscribeError> {
-        let refused = |none| {
-            counter!(metric::STREAMS_REFUSED).increment(1);
-            match none {
-                NoRoom::Server(limit) => SubscribeError::TooManyStreams { limit },
-                NoRoom::Principal(limit) => {
-                    SubscribeError::TooManyOwnStreams { principal: principal.name.clone(), limit }
-                }
-            }
-        };
-        self.streams().open(&principal.name).map_err(refused)
     }
 
     async fn existing(&self, topic: &TopicName) -> Result<TopicHandle, SubscribeError> {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{authenticate::caller, call::Call, convert, status::Problem};
+use super::{authenticate::caller, call::Call, convert, publish_stream, status::Problem};
 use crate::{
     broker::{Broker, EventPage},
     domain::Event,
@@ -29,9 +29,13 @@ impl EventService for Events {
 
     async fn publish_stream(
         &self,
-        _request: Request<Streaming<v1::PublishStreamRequest>>,
+        request: Request<Streaming<v1::PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        Err(Problem::unavailable("PublishStream").into())
+        let principal = caller(&request)?;
+        let call = Call::of(&request);
+        let (stream, room) = self.0.publish_stream(principal).map_err(Problem::from)?;
+        let responses = publish_stream::responses(self.0.shutdown(), (stream, room), request.into_inner(), call);
+        Ok(Response::new(Box::pin(responses)))
     }
 
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {

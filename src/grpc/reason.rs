@@ -50,7 +50,8 @@ reasons! {
         TopicExists "TOPIC_EXISTS", ConsumerExists "CONSUMER_EXISTS", ProducerExists "PRODUCER_EXISTS",
         EventIdReused "EVENT_ID_REUSED";
     Aborted:
-        HeadMoved "HEAD_MOVED", ConsumerFenced "CONSUMER_FENCED";
+        HeadMoved "HEAD_MOVED", ConsumerFenced "CONSUMER_FENCED",
+        PredecessorFailed "PREDECESSOR_FAILED";
     FailedPrecondition:
         TopicSealed "TOPIC_SEALED", ConsumerBusy "CONSUMER_BUSY", WrongMode "WRONG_MODE",
         LogReplaced "LOG_REPLACED", ProducerDisabled "PRODUCER_DISABLED";

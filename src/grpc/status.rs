@@ -1,5 +1,7 @@
 //! Errors as gRPC statuses, with details in every one.
 
+mod publishing;
+
 use std::{collections::HashMap, error::Error, time::Duration};
 
 use tonic::{Status, metadata::MetadataMap};
@@ -9,10 +11,7 @@ use tracing::error;
 use super::reason::Reason;
 use crate::{
     auth::{AuthError, LoginError},
-    broker::{
-        CommitOffsetError, ConsumersError, HistoryError, ProducersError, PublishError, Refusal, SubscribeError,
-        TopicsError,
-    },
+    broker::{CommitOffsetError, ConsumersError, HistoryError, ProducersError, SubscribeError, TopicsError},
     domain::Invalid,
     store::StoreError,
 };
@@ -224,43 +223,6 @@ fn consumer_not_found(message: impl ToString, consumer: impl ToString) -> Proble
     Problem::new(Reason::ConsumerNotFound, message)
         .with("consumer", consumer.to_string())
         .resource("consumer", consumer)
-}
-
-impl From<PublishError> for Problem {
-    fn from(error: PublishError) -> Self {
-        let message = error.to_string();
-        match error {
-            PublishError::Invalid(invalid) => Self::invalid(Reason::EventInvalid, &invalid),
-            PublishError::Denied { topic, .. } => denied(message).with("topic", topic),
-            PublishError::TopicNotFound { topic } => topic_not_found(message, topic),
-            PublishError::Draining => draining(message),
-            PublishError::Refused { topic, repeatable, refusal } => {
-                refused(refusal, repeatable, &topic).with("topic", topic)
-            }
-        }
-    }
-}
-
-fn refused(refusal: Refusal, repeatable: bool, topic: &crate::domain::TopicName) -> Problem {
-    let message = refusal.to_string();
-    match refusal {
-        Refusal::TopicNotFound => topic_not_found(message, topic),
-        Refusal::TopicSealed => {
-            Problem::new(Reason::TopicSealed, format!("topic {topic} is sealed")).precondition(topic)
-        }
-        Refusal::HeadMoved { head } => {
-            let message = format!("the newest offset of topic {topic} is {head}, not the expected one");
-            Problem::new(Reason::HeadMoved, message).with("head_offset", head)
-        }
-        Refusal::IdReused { index } => Problem::new(Reason::EventIdReused, message).with("index", index),
-        Refusal::Overloaded { retry_in } => Problem::new(Reason::Overloaded, message).retry(retry_in).quota(topic),
-        Refusal::OutcomeUnknown(cause) => {
-            tracing::error!(error = %chain(&*cause), %topic, "the outcome of an append is unknown");
-            let problem = Problem::new(Reason::OutcomeUnknown, message);
-            if repeatable { problem.retry(STORE_RETRY) } else { Problem { no_retry: true, ..problem } }
-        }
-        Refusal::Failed(cause) => Problem::from(&*cause),
-    }
 }
 
 impl From<SubscribeError> for Problem {

@@ -68,6 +68,14 @@ impl Client {
         Self { credential: self.credential.clone(), channel: server.channel().await }
     }
 
+    /// This credential on a new connection that takes 64 KiB of a stream ahead of its reader.
+    pub async fn reading_little(&self, server: &Server) -> Self {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.listen()));
+        let endpoint = endpoint.expect("an address is part of a URL").initial_stream_window_size(65_535);
+        let channel = endpoint.connect().await.expect("it accepts connections");
+        Self { credential: self.credential.clone(), channel }
+    }
+
     /// This credential on a new connection to any address, such as that of a proxy before a server.
     pub async fn through(&self, address: std::net::SocketAddr) -> Self {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));

@@ -18,7 +18,7 @@ use crate::{
 const OPEN: [&str; 2] = ["Login", "RefreshToken"];
 
 /// RPCs that the protos have and this version does not serve.
-const UNAVAILABLE: [&str; 23] = [
+const UNAVAILABLE: [&str; 22] = [
     "ChangePassword",
     "CreateApiKey",
     "CreateUser",
@@ -32,7 +32,6 @@ const UNAVAILABLE: [&str; 23] = [
     "Logout",
     "PauseConsumer",
     "Poll",
-    "PublishStream",
     "RedriveDeadLetters",
     "RefreshToken",
     "RevokeApiKey",

@@ -24,6 +24,7 @@ mod metrics;
 mod notify_contract;
 mod observe;
 mod polyglot;
+mod publish_stream;
 mod raw;
 mod readers;
 mod serving;
