@@ -15,6 +15,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
+    chain::Link,
     group::{Group, Job, Refused, Room},
     log::TopicLog,
     publish::{Published, Refusal},
@@ -60,6 +61,18 @@ struct Queue {
     seen: Option<Seen>,
 }
 
+/// The answer to a request in the queue.
+#[derive(Debug)]
+pub(super) struct Answer(oneshot::Receiver<Result<Vec<Published>, Refused>>);
+
+impl Answer {
+    /// Waits for it.
+    pub(super) async fn wait(self) -> Result<Vec<Published>, Refused> {
+        // A task that ends without an answer was stopped in the middle of an append.
+        self.0.await.unwrap_or_else(|_| Err(Refusal::OutcomeUnknown(Arc::new(stopped())).into()))
+    }
+}
+
 /// A head, and when it was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
@@ -90,14 +103,33 @@ impl Appender {
                 return Err(Refused { refusal: Refusal::Overloaded { retry_in: wait }, events });
             }
         };
+        self.enqueue(events, expected_head, None, room).wait().await
+    }
+
+    /// As [`append`](Self::append), for a request of a stream: it waits for room for as long as that takes,
+    /// and is answered later. Requests that are submitted one after the other are appended in that order.
+    pub(super) async fn submit(
+        self: &Arc<Self>,
+        events: Vec<PendingEvent>,
+        expected_head: Option<Offset>,
+        link: Link,
+    ) -> Answer {
+        counter!(metric::PUBLISH_REQUESTS).increment(1);
+        let room = self.find_room(events.iter().map(|event| event.body.size()).sum()).await;
+        self.enqueue(events, expected_head, Some(link), room)
+    }
+
+    fn enqueue(
+        self: &Arc<Self>,
+        events: Vec<PendingEvent>,
+        expected_head: Option<Offset>,
+        link: Option<Link>,
+        room: Room,
+    ) -> Answer {
         let (reply, answer) = oneshot::channel();
         let events = events.into_iter().map(Some).collect();
-        self.push(Job { events, bytes, expected_head, reply, _room: room });
-        // A task that ends without an answer was stopped in the middle of an append.
-        answer.await.unwrap_or_else(|_| {
-            let refusal = Refusal::OutcomeUnknown(Arc::new(stopped()));
-            Err(Refused { refusal, events: Vec::new() })
-        })
+        self.push(Job { events, expected_head, link, reply, room });
+        Answer(answer)
     }
 
     /// Waits for room in the topic's queue, then in the one of all topics; both serve in turn.
@@ -146,12 +178,12 @@ impl Appender {
         let (mut jobs, mut events, mut bytes) = (Vec::new(), 0, 0);
         while let Some(next) = queue.waiting.front() {
             let fits =
-                events + next.events.len() <= limits::SEGMENT_EVENTS && bytes + next.bytes <= limits::SEGMENT_BYTES;
+                events + next.events.len() <= limits::SEGMENT_EVENTS && bytes + next.bytes() <= limits::SEGMENT_BYTES;
             let alone = next.expected_head.is_some();
             if !jobs.is_empty() && (!fits || alone) {
                 break;
             }
-            (events, bytes) = (events + next.events.len(), bytes + next.bytes);
+            (events, bytes) = (events + next.events.len(), bytes + next.bytes());
             jobs.extend(queue.waiting.pop_front());
             if alone {
                 break;

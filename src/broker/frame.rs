@@ -108,13 +108,17 @@ pub(super) struct RunCap {
     pub(super) last: Offset,
 }
 
-/// What a frame adds to the size of each event: its topic's name, offset, times and tags.
-const EVENT_OVERHEAD: usize = 48;
+/// About how many bytes an event takes on the wire.
+pub(super) fn frame_size(event: &Event, topic: &TopicName) -> usize {
+    /// Its offset, times and tags.
+    const OVERHEAD: usize = 48;
+    event.body.size() + topic.as_str().len() + OVERHEAD
+}
 
 impl Run {
     /// About how many bytes its events take on the wire.
     pub(super) fn bytes(&self) -> usize {
-        self.iter().map(|event| event.body.size() + self.topic.as_str().len() + EVENT_OVERHEAD).sum()
+        self.iter().map(|event| frame_size(event, &self.topic)).sum()
     }
 
     /// The next events of a segment after `after` that pass the filter, and the offset up to which
@@ -135,7 +139,7 @@ impl Run {
                 break;
             }
             if all || filter.matches(&event.body) {
-                let size = event.body.size() + topic.as_str().len() + EVENT_OVERHEAD;
+                let size = frame_size(event, topic);
                 if count > 0 && (count >= cap.events || bytes + size > cap.bytes) {
                     break;
                 }

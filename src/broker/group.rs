@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::publish::{Published, Refusal};
+use super::{
+    chain::Link,
+    publish::{Published, Refusal},
+};
 use crate::{
     domain::{ContentHash, IdKey, KnownId, Offset, PendingEvent, Timestamp},
     telemetry::metric,
@@ -16,11 +19,12 @@ use crate::{
 pub(super) struct Job {
     /// Its events; one is taken out while it is in a batch.
     pub(super) events: Vec<Option<PendingEvent>>,
-    pub(super) bytes: usize,
     pub(super) expected_head: Option<Offset>,
+    /// Its place among the requests of a stream.
+    pub(super) link: Option<Link>,
     pub(super) reply: oneshot::Sender<Result<Vec<Published>, Refused>>,
     /// Its room in the queues, given back when it is answered.
-    pub(super) _room: Room,
+    pub(super) room: Room,
 }
 
 /// A request that was not appended.
@@ -29,6 +33,12 @@ pub(super) struct Refused {
     pub(super) refusal: Refusal,
     /// All of its events, if it was refused because its topic is gone: another one of the name may take them.
     pub(super) events: Vec<PendingEvent>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, events: Vec::new() }
+    }
 }
 
 /// Room in the queues, given back when it is dropped; what it holds is shown as waiting.
@@ -99,13 +109,18 @@ impl Group {
     /// Takes the new events out, in the order of the requests. A request that uses an id for other
     /// content than was recorded, or than stands before it in the request, is refused. One that
     /// contradicts an earlier request waits for what becomes of that one, and the later ones wait with
-    /// it, to keep their order. Nothing is taken when everyone has been answered.
+    /// it, to keep their order. One of a stream whose predecessor failed is refused. Nothing is taken when
+    /// everyone has been answered.
     pub(super) fn take_new(&mut self) -> Vec<PendingEvent> {
         let mut batch = Vec::new();
         let mut taken = HashMap::new();
         let deferred = std::mem::take(&mut self.deferred).into_iter().map(|job| (job, Vec::new()));
         let jobs: Vec<_> = std::mem::take(&mut self.jobs).into_iter().chain(deferred).collect();
         for (mut job, mut places) in jobs {
+            if job.link.as_ref().is_some_and(Link::is_overtaken) {
+                job.refuse(Refusal::PredecessorFailed);
+                continue;
+            }
             if !self.deferred.is_empty() {
                 self.deferred.push(job);
                 continue;
@@ -168,6 +183,11 @@ impl Group {
 }
 
 impl Job {
+    /// Bytes of its events.
+    pub(super) fn bytes(&self) -> usize {
+        self.room.bytes
+    }
+
     fn refuse(mut self, refusal: Refusal) {
         let events = match refusal {
             Refusal::TopicNotFound => self.events.drain(..).flatten().collect(),
@@ -177,6 +197,13 @@ impl Job {
     }
 
     fn answer(self, answer: Result<Vec<Published>, Refused>) {
+        let answer = match (self.link, answer) {
+            (None, answer) => answer,
+            (Some(link), Ok(published)) => link.settle(Ok(published)).map_err(Refused::from),
+            (Some(link), Err(Refused { refusal, events })) => {
+                link.settle(Err(refusal)).map_err(|refusal| Refused { refusal, events })
+            }
+        };
         // An error means that the caller has left; what was stored stays stored.
         let _ = self.reply.send(answer);
     }
@@ -245,146 +272,5 @@ fn published(job: &Job, places: &[Place], batch: &[PendingEvent], first: Offset,
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::sync::oneshot;
-    use uuid::Uuid;
-
-    use super::{Group, Job, Refused, Room};
-    use crate::{
-        broker::publish::{Published, Refusal},
-        domain::{ContentHash, EventBody, IdKey, Identity, KnownId, Offset, Payload, PendingEvent, Timestamp},
-    };
-
-    type Reply = oneshot::Receiver<Result<Vec<Published>, Refused>>;
-
-    fn event(id: &str, content: u128) -> PendingEvent {
-        let body = EventBody {
-            r#type: "t".into(),
-            key: Default::default(),
-            id: id.into(),
-            source: "/s".into(),
-            time: None,
-            content_type: "text/plain".into(),
-            attributes: Default::default(),
-            correlation_id: Default::default(),
-            causation_id: Default::default(),
-            payload: Payload::Text(Default::default()),
-            producer: "users/ada".into(),
-        };
-        let identity = Identity { key: IdKey::of("/s", id), content: ContentHash(Uuid::from_u128(content)) };
-        PendingEvent { body, identity: (content > 0).then_some(identity) }
-    }
-
-    fn job(events: &[(&str, u128)]) -> (Job, Reply) {
-        let (reply, receiver) = oneshot::channel();
-        let events = events.iter().map(|(id, content)| Some(event(id, *content))).collect();
-        (Job { events, bytes: 1, expected_head: None, reply, _room: Room::new([None, None], 1) }, receiver)
-    }
-
-    fn offsets(mut reply: Reply) -> Vec<(i64, bool)> {
-        let published = reply.try_recv().unwrap().unwrap();
-        published.iter().map(|p| (p.offset.get(), p.duplicate)).collect()
-    }
-
-    fn refusal(mut reply: Reply) -> Refusal {
-        reply.try_recv().unwrap().unwrap_err().refusal
-    }
-
-    fn known(id: &str, content: u128, offset: i64) -> KnownId {
-        let content = ContentHash(Uuid::from_u128(content));
-        KnownId { key: IdKey::of("/s", id), offset: at(offset), content, recorded_time: time() }
-    }
-
-    fn time() -> Timestamp {
-        Timestamp::from_micros(1).unwrap()
-    }
-
-    fn at(offset: i64) -> Offset {
-        Offset::new(offset).unwrap()
-    }
-
-    #[test]
-    fn ids_repeated_in_a_group_are_stored_once() {
-        let (first, first_reply) = job(&[("a", 1), ("", 0), ("a", 1)]);
-        let (second, second_reply) = job(&[("b", 2), ("a", 1)]);
-        let mut group = Group::new(vec![first, second]);
-        let batch = group.take_new();
-        assert_eq!(batch.len(), 3);
-        group.answer_stored(&batch, at(5), time());
-        assert_eq!(offsets(first_reply), [(5, false), (6, false), (5, true)]);
-        assert_eq!(offsets(second_reply), [(7, false), (5, true)]);
-    }
-
-    #[test]
-    fn an_id_with_other_content_refuses_its_request_alone() {
-        let (good, good_reply) = job(&[("a", 1)]);
-        let (bad, bad_reply) = job(&[("new", 9), ("b", 2), ("b", 3)]);
-        let (later, later_reply) = job(&[("new", 8)]);
-        let mut group = Group::new(vec![good, bad, later]);
-        let batch = group.take_new();
-        assert_eq!(batch.len(), 2, "the refused request's other events were stored");
-        group.answer_stored(&batch, at(1), time());
-        assert!(matches!(refusal(bad_reply), Refusal::IdReused { index: 2 }));
-        assert_eq!(offsets(good_reply), [(1, false)]);
-        assert_eq!(offsets(later_reply), [(2, false)], "an id of a refused request is free");
-    }
-
-    #[test]
-    fn a_contradiction_between_requests_waits_for_what_becomes_of_the_first() {
-        let (bad, bad_reply) = job(&[("x", 1), ("a", 2)]);
-        let (good, good_reply) = job(&[("a", 1)]);
-        let (later, later_reply) = job(&[("y", 1)]);
-        let (worse, worse_reply) = job(&[("y", 2)]);
-        let mut group = Group::new(vec![bad, good, later, worse]);
-        let batch = group.take_new();
-        assert_eq!(batch.iter().map(|e| &*e.body.id).collect::<Vec<_>>(), ["x", "a"], "later ones keep their order");
-        group.put_back(batch);
-        group.learn(vec![known("a", 1, 3)]);
-        let batch = group.take_new();
-        group.answer_known();
-        assert!(matches!(refusal(bad_reply), Refusal::IdReused { index: 1 }));
-        assert_eq!(offsets(good_reply), [(3, true)], "a bad request before it failed a good one");
-        group.answer_stored(&batch, at(9), time());
-        assert_eq!(offsets(later_reply), [(9, false)]);
-        let batch = group.take_new();
-        assert_eq!(batch.len(), 1, "the store decides about what is left");
-        group.put_back(batch);
-        group.learn(vec![known("y", 1, 9)]);
-        assert!(group.take_new().is_empty());
-        assert!(matches!(refusal(worse_reply), Refusal::IdReused { index: 0 }));
-    }
-
-    #[test]
-    fn known_ids_are_answered_and_the_rest_is_tried_again() {
-        let (old, old_reply) = job(&[("a", 1)]);
-        let (mixed, mixed_reply) = job(&[("b", 2), ("a", 1), ("", 0)]);
-        let (reused, reused_reply) = job(&[("a", 3)]);
-        let mut group = Group::new(vec![old, mixed, reused]);
-        let batch = group.take_new();
-        group.put_back(batch);
-        group.learn(vec![known("a", 1, 3)]);
-        let batch = group.take_new();
-        assert_eq!(batch.iter().map(|e| &*e.body.id).collect::<Vec<_>>(), ["b", ""]);
-        group.answer_known();
-        assert_eq!(offsets(old_reply), [(3, true)]);
-        group.answer_stored(&batch, at(9), time());
-        assert_eq!(offsets(mixed_reply), [(9, false), (3, true), (10, false)]);
-        assert!(matches!(refusal(reused_reply), Refusal::IdReused { index: 0 }));
-    }
-
-    #[test]
-    fn a_request_whose_topic_is_gone_gets_its_events_back_whole() {
-        let (first, mut first_reply) = job(&[("a", 1), ("", 0), ("a", 1)]);
-        let (second, mut second_reply) = job(&[("b", 2), ("old", 1)]);
-        let mut group = Group::new(vec![first, second]);
-        group.learn(vec![known("old", 1, 3)]);
-        let batch = group.take_new();
-        group.put_back(batch);
-        group.refuse(&Refusal::TopicNotFound);
-        for (reply, ids) in [(&mut first_reply, vec!["a", "", "a"]), (&mut second_reply, vec!["b", "old"])] {
-            let refused = reply.try_recv().unwrap().unwrap_err();
-            assert!(matches!(refused.refusal, Refusal::TopicNotFound));
-            assert_eq!(refused.events.iter().map(|event| &*event.body.id).collect::<Vec<_>>(), ids);
-        }
-    }
-}
+#[path = "group_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use metrics::counter;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 
 use super::{
     ring::{Ring, RingBudget},
@@ -180,6 +180,12 @@ impl TopicLog {
         }
     }
 
+    /// A turn to read from the store, among all reads of the process, so that what they bring fits in memory.
+    pub(super) async fn turn_to_read(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.context.reads.acquire().await.ok()
+    }
+
     /// The hub's clock, to be read before an append is sent, for [`appended`](Self::appended).
     pub(super) fn clock(&self) -> u64 {
         self.context.hub.clock()
@@ -228,7 +234,7 @@ impl TopicLog {
     }
 
     async fn read_store(&self, after: Offset) -> Answer {
-        let _permit = self.context.reads.acquire().await;
+        let _turn = self.turn_to_read().await;
         let asked = self.context.hub.clock();
         counter!(metric::LOG_READS).increment(1);
         let result = match self.read_verified(after).await {

@@ -6,6 +6,7 @@ use bytestring::ByteString;
 
 use super::{Broker, enrich::Enrichment, group::Refused, topic_cache::TopicHandle};
 use crate::{
+    auth::AuthError,
     domain::{Invalid, KnownId, NewEvent, Offset, PendingEvent, Permission, Principal, Timestamp, TopicName},
     store::StoreError,
 };
@@ -63,6 +64,9 @@ pub enum PublishError {
     /// The server stops.
     #[error("the server is draining")]
     Draining,
+    /// The credential does not allow it any more.
+    #[error("the credential does not allow it any more")]
+    Credential(#[source] AuthError),
     /// The topic's appender refused.
     #[error("{refusal}")]
     Refused {
@@ -103,12 +107,34 @@ pub enum Refusal {
         /// When room may be expected.
         retry_in: Duration,
     },
+    /// An earlier request of the topic on the same stream failed so that it may be repeated.
+    #[error("an earlier request of the topic failed; repeat that one and this one, in their order, on a new stream")]
+    PredecessorFailed,
     /// The store was lost, and the events may or may not be recorded.
     #[error("the store was lost while the events were being stored; they may or may not be recorded")]
     OutcomeUnknown(#[source] Arc<StoreError>),
     /// The store failed before anything was recorded.
     #[error("the events were not stored")]
     Failed(#[source] Arc<StoreError>),
+}
+
+impl Refusal {
+    /// Whether the same request may be taken at another time, or be recorded already: its client will repeat
+    /// it. What the store refused or could not read counts, as nobody knows why.
+    pub(super) fn may_be_repeated(&self) -> bool {
+        match self {
+            Self::Overloaded { .. } | Self::OutcomeUnknown(_) | Self::Failed(_) | Self::PredecessorFailed => true,
+            Self::TopicNotFound | Self::TopicSealed | Self::HeadMoved { .. } | Self::IdReused { .. } => false,
+        }
+    }
+
+    /// As the error of a request for a topic; `repeatable` if all its events have ids.
+    pub(super) fn of(self, topic: &TopicName, repeatable: bool) -> PublishError {
+        match self {
+            Self::TopicNotFound => PublishError::TopicNotFound { topic: topic.clone() },
+            refusal => PublishError::Refused { topic: topic.clone(), repeatable, refusal },
+        }
+    }
 }
 
 impl Broker {
@@ -125,10 +151,7 @@ impl Broker {
         let enrichment = Enrichment::new(principal, correlation_id, traceparent);
         let pending = enrichment.enrich(events).map_err(PublishError::Invalid)?;
         let repeatable = pending.iter().all(|event| event.identity.is_some());
-        let refused = |refusal| match refusal {
-            Refusal::TopicNotFound => PublishError::TopicNotFound { topic: topic.clone() },
-            refusal => PublishError::Refused { topic: topic.clone(), repeatable, refusal },
-        };
+        let refused = |refusal: Refusal| refusal.of(&topic, repeatable);
         let failed = |error| refused(Refusal::Failed(Arc::new(error)));
         // What is only checked is not looked at by an append, which would notice another topic of this name.
         let found = if validate_only { self.topic_now(&topic).await } else { self.topic(&topic).await };
@@ -161,8 +184,14 @@ impl Broker {
         }
     }
 
+    /// The topic to publish to.
+    pub(super) async fn topic_to_publish(&self, topic: &TopicName) -> Result<TopicHandle, Refusal> {
+        let found = self.topic(topic).await.map_err(|error| Refusal::Failed(Arc::new(error)))?;
+        found.ok_or(Refusal::TopicNotFound)
+    }
+
     /// Answers as an append would, without one.
-    async fn validate(
+    pub(super) async fn validate(
         &self,
         handle: &TopicHandle,
         pending: &[PendingEvent],

@@ -9,10 +9,11 @@ use std::{
 };
 
 use bytestring::ByteString;
-use metrics::gauge;
+use metrics::{counter, gauge};
 use parking_lot::Mutex;
 
-use crate::telemetry::metric;
+use super::Broker;
+use crate::{domain::Principal, telemetry::metric};
 
 /// The streams of a process, counted.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(super) struct Streams {
 
 /// Room for one stream; dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct StreamRoom {
+pub struct StreamRoom {
     streams: Arc<Streams>,
     principal: ByteString,
 }
@@ -60,6 +61,17 @@ impl Streams {
         self.open.fetch_add(1, Ordering::Relaxed);
         gauge!(metric::SUBSCRIPTIONS).increment(1.0);
         Ok(StreamRoom { streams: self.clone(), principal: principal.clone() })
+    }
+}
+
+impl Broker {
+    /// Room for one more stream of a principal; a refusal is counted.
+    pub(super) fn room_for_stream(&self, principal: &Principal) -> Result<StreamRoom, NoRoom> {
+        let room = self.streams().open(&principal.name);
+        if room.is_err() {
+            counter!(metric::STREAMS_REFUSED).increment(1);
+        }
+        room
     }
 }
 

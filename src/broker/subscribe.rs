@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use bytestring::ByteString;
-use metrics::counter;
 use uuid::Uuid;
 
 use super::{
@@ -17,7 +16,6 @@ use crate::{
         Bounds, ConsumerName, Filter, LogId, Mode, Offset, Permission, Principal, StartFrom, SubscriptionId, TopicName,
     },
     store::StoreError,
-    telemetry::metric,
 };
 
 /// A request for a stream.
@@ -216,7 +214,7 @@ impl Broker {
         if self.shutdown().is_draining() {
             return Err(SubscribeError::Draining);
         }
-        let room = self.room_for_stream(&principal)?;
+        let room = self.room_to_subscribe(&principal)?;
         let (reader, handle) = match &request.from {
             Source::Topic { name, .. } => {
                 let denied =
@@ -253,17 +251,11 @@ impl Broker {
         Ok(subscription)
     }
 
-    pub(super) fn room_for_stream(&self, principal: &Principal) -> Result<StreamRoom, SubscribeError> {
-        let refused = |none| {
-            counter!(metric::STREAMS_REFUSED).increment(1);
-            match none {
-                NoRoom::Server(limit) => SubscribeError::TooManyStreams { limit },
-                NoRoom::Principal(limit) => {
-                    SubscribeError::TooManyOwnStreams { principal: principal.name.clone(), limit }
-                }
-            }
-        };
-        self.streams().open(&principal.name).map_err(refused)
+    pub(super) fn room_to_subscribe(&self, principal: &Principal) -> Result<StreamRoom, SubscribeError> {
+        self.room_for_stream(principal).map_err(|none| match none {
+            NoRoom::Server(limit) => SubscribeError::TooManyStreams { limit },
+            NoRoom::Principal(limit) => SubscribeError::TooManyOwnStreams { principal: principal.name.clone(), limit },
+        })
     }
 
     pub(super) async fn existing(&self, topic: &TopicName) -> Result<TopicHandle, SubscribeError> {

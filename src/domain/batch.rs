@@ -108,6 +108,11 @@ impl Segment {
         &self.events
     }
 
+    /// All its events, in offset order, for one who reads it alone.
+    pub fn into_events(self) -> Vec<Event> {
+        self.events
+    }
+
     /// Its events after an offset.
     pub fn after(&self, offset: Offset) -> &[Event] {
         let skip = usize::try_from(offset.next().since(self.first())).unwrap_or(usize::MAX);

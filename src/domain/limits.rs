@@ -26,6 +26,10 @@ pub const REQUEST_BYTES: usize = 4 << 20;
 pub const MESSAGE_BYTES: usize = REQUEST_BYTES + (64 << 10);
 /// Events in one publish request.
 pub const REQUEST_EVENTS: usize = 1000;
+/// Requests of a publishing stream that are not answered yet; no more are read meanwhile.
+pub const PUBLISH_STREAM_REQUESTS: usize = 1024;
+/// Bytes of such requests.
+pub const PUBLISH_STREAM_BYTES: usize = 4 << 20;
 /// Events in one group of the appender, and so in one segment, unless one request has more.
 pub const SEGMENT_EVENTS: usize = 4096;
 /// Bytes of events in one group of the appender, unless one request has more.
@@ -42,6 +46,10 @@ pub const FILTER_BYTES: usize = 4096;
 pub const PAGE_ITEMS: usize = 1000;
 /// Items in a page when the request does not say.
 pub const PAGE_ITEMS_DEFAULT: usize = 50;
+/// Events that are looked at for one page of a topic's history: a filter that nothing passes must end.
+pub const PAGE_LOOKS: usize = 50_000;
+/// Bytes of events that are looked at for one page of a topic's history: half a second's work, about.
+pub const PAGE_LOOK_BYTES: usize = 64 << 20;
 /// Events in one frame of a stream.
 pub const FRAME_EVENTS: usize = 1000;
 /// Events in the answer to one Poll when the request does not say.

@@ -4,9 +4,10 @@ use std::pin::Pin;
 
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{authenticate::caller, call::Call, convert, status::Problem};
+use super::{authenticate::caller, call::Call, convert, publish_stream, status::Problem};
 use crate::{
-    broker::Broker,
+    broker::{Broker, EventPage},
+    domain::Event,
     proto::{server::event_service_server::EventService, v1},
 };
 
@@ -28,22 +29,30 @@ impl EventService for Events {
 
     async fn publish_stream(
         &self,
-        _request: Request<Streaming<v1::PublishStreamRequest>>,
+        request: Request<Streaming<v1::PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        Err(Problem::unavailable("PublishStream").into())
+        let principal = caller(&request)?;
+        let call = Call::of(&request);
+        let (stream, room) = self.0.publish_stream(principal).map_err(Problem::from)?;
+        let responses = publish_stream::responses(self.0.shutdown(), (stream, room), request.into_inner(), call);
+        Ok(Response::new(Box::pin(responses)))
     }
 
-    async fn get_event(
-        &self,
-        _request: Request<v1::GetEventRequest>,
-    ) -> Result<Response<v1::GetEventResponse>, Status> {
-        Err(Problem::unavailable("GetEvent").into())
+    async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {
+        let principal = caller(&request)?;
+        let (topic, name) = convert::get_event(request.into_inner())?;
+        let event = self.0.get_event(&principal, &topic, name).await.map_err(Problem::from)?;
+        Ok(Response::new(v1::GetEventResponse { event: Some(convert::event(&event, &topic)) }))
     }
 
     async fn list_events(
         &self,
-        _request: Request<v1::ListEventsRequest>,
+        request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
-        Err(Problem::unavailable("ListEvents").into())
+        let principal = caller(&request)?;
+        let query = convert::list_events(request.into_inner())?;
+        let copy = |event: &Event| convert::event(event, &query.topic);
+        let EventPage { events, next } = self.0.list_events(&principal, &query, copy).await.map_err(Problem::from)?;
+        Ok(Response::new(v1::ListEventsResponse { events, next_page_token: convert::next_page_token(&query, next) }))
     }
 }

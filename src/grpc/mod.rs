@@ -11,6 +11,7 @@ mod frames;
 mod health;
 mod permissions;
 mod producer_service;
+mod publish_stream;
 mod reason;
 mod reflection;
 mod repair;

@@ -45,12 +45,14 @@ reasons! {
         PermissionDenied "PERMISSION_DENIED";
     NotFound:
         TopicNotFound "TOPIC_NOT_FOUND", ConsumerNotFound "CONSUMER_NOT_FOUND",
-        ProducerNotFound "PRODUCER_NOT_FOUND", UserNotFound "USER_NOT_FOUND", KeyNotFound "KEY_NOT_FOUND";
+        ProducerNotFound "PRODUCER_NOT_FOUND", UserNotFound "USER_NOT_FOUND", KeyNotFound "KEY_NOT_FOUND",
+        EventNotFound "EVENT_NOT_FOUND";
     AlreadyExists:
         TopicExists "TOPIC_EXISTS", ConsumerExists "CONSUMER_EXISTS", ProducerExists "PRODUCER_EXISTS",
         UserExists "USER_EXISTS", EventIdReused "EVENT_ID_REUSED";
     Aborted:
-        HeadMoved "HEAD_MOVED", ConsumerFenced "CONSUMER_FENCED";
+        HeadMoved "HEAD_MOVED", ConsumerFenced "CONSUMER_FENCED",
+        PredecessorFailed "PREDECESSOR_FAILED";
     FailedPrecondition:
         TopicSealed "TOPIC_SEALED", TopicInUse "TOPIC_IN_USE", ConsumerBusy "CONSUMER_BUSY", WrongMode "WRONG_MODE",
         LogReplaced "LOG_REPLACED", ProducerDisabled "PRODUCER_DISABLED", LastAdmin "LAST_ADMIN";

@@ -1,7 +1,15 @@
 //! All services together.
 
-use tonic::service::{Routes, RoutesBuilder};
+use std::task::{Context, Poll};
+
+use http::Request;
+use tonic::{
+    body::Body,
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+};
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
+use tower::Service;
 
 use super::{
     auth_service::AuthRpcs, consumer_service::Consumers, event_service::Events, producer_service::Producers,
@@ -43,8 +51,42 @@ pub fn routes(
     routes
         .add_service(AuthServiceServer::new(auth_rpcs).max_decoding_message_size(max))
         .add_service(ConsumerServiceServer::new(Consumers(broker.clone())).max_decoding_message_size(max))
-        .add_service(EventServiceServer::new(Events(broker.clone())).max_decoding_message_size(max))
+        .add_service(EventRoutes::new(broker.clone()))
         .add_service(ProducerServiceServer::new(Producers(broker.clone())).max_decoding_message_size(max))
         .add_service(TopicServiceServer::new(Topics(broker)).max_decoding_message_size(max));
     Ok(routes.routes())
+}
+
+/// `EventService`, of which one method takes larger messages: a request of a stream is wrapped in another.
+#[derive(Debug, Clone)]
+struct EventRoutes {
+    calls: EventServiceServer<Events>,
+    streams: EventServiceServer<Events>,
+}
+
+impl EventRoutes {
+    fn new(broker: Broker) -> Self {
+        let taking = |max| EventServiceServer::new(Events(broker.clone())).max_decoding_message_size(max);
+        Self { calls: taking(limits::REQUEST_BYTES), streams: taking(limits::MESSAGE_BYTES) }
+    }
+}
+
+impl NamedService for EventRoutes {
+    const NAME: &'static str = <EventServiceServer<Events> as NamedService>::NAME;
+}
+
+impl Service<Request<Body>> for EventRoutes {
+    type Response = <EventServiceServer<Events> as Service<Request<Body>>>::Response;
+    type Error = <EventServiceServer<Events> as Service<Request<Body>>>::Error;
+    type Future = <EventServiceServer<Events> as Service<Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // Both are always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let wrapped = request.uri().path().ends_with("/PublishStream");
+        if wrapped { self.streams.call(request) } else { self.calls.call(request) }
+    }
 }

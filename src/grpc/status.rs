@@ -1,6 +1,7 @@
 //! Errors as gRPC statuses, with details in every one.
 
 mod identities;
+mod publishing;
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
@@ -11,7 +12,7 @@ use tracing::error;
 use super::reason::Reason;
 use crate::{
     auth::AuthError,
-    broker::{CommitOffsetError, ConsumersError, CredentialEnd, PublishError, Refusal, SubscribeError, TopicsError},
+    broker::{CommitOffsetError, ConsumersError, CredentialEnd, HistoryError, SubscribeError, TopicsError},
     domain::Invalid,
     store::StoreError,
 };
@@ -184,47 +185,14 @@ fn topic_not_found(message: impl ToString, topic: impl ToString) -> Problem {
     Problem::new(Reason::TopicNotFound, message).with("topic", topic.to_string()).resource("topic", topic)
 }
 
+fn log_replaced(message: impl ToString, topic: impl ToString, log_id: impl ToString) -> Problem {
+    Problem::new(Reason::LogReplaced, message).precondition(topic).with("log_id", log_id)
+}
+
 fn consumer_not_found(message: impl ToString, consumer: impl ToString) -> Problem {
     Problem::new(Reason::ConsumerNotFound, message)
         .with("consumer", consumer.to_string())
         .resource("consumer", consumer)
-}
-
-impl From<PublishError> for Problem {
-    fn from(error: PublishError) -> Self {
-        let message = error.to_string();
-        match error {
-            PublishError::Invalid(invalid) => Self::invalid(Reason::EventInvalid, &invalid),
-            PublishError::Denied { topic, .. } => denied(message).with("topic", topic),
-            PublishError::TopicNotFound { topic } => topic_not_found(message, topic),
-            PublishError::Draining => draining(message),
-            PublishError::Refused { topic, repeatable, refusal } => {
-                refused(refusal, repeatable, &topic).with("topic", topic)
-            }
-        }
-    }
-}
-
-fn refused(refusal: Refusal, repeatable: bool, topic: &crate::domain::TopicName) -> Problem {
-    let message = refusal.to_string();
-    match refusal {
-        Refusal::TopicNotFound => topic_not_found(message, topic),
-        Refusal::TopicSealed => {
-            Problem::new(Reason::TopicSealed, format!("topic {topic} is sealed")).precondition(topic)
-        }
-        Refusal::HeadMoved { head } => {
-            let message = format!("the newest offset of topic {topic} is {head}, not the expected one");
-            Problem::new(Reason::HeadMoved, message).with("head_offset", head)
-        }
-        Refusal::IdReused { index } => Problem::new(Reason::EventIdReused, message).with("index", index),
-        Refusal::Overloaded { retry_in } => Problem::new(Reason::Overloaded, message).retry(retry_in).quota(topic),
-        Refusal::OutcomeUnknown(cause) => {
-            tracing::error!(error = %chain(&*cause), %topic, "the outcome of an append is unknown");
-            let problem = Problem::new(Reason::OutcomeUnknown, message);
-            if repeatable { problem.retry(STORE_RETRY) } else { Problem { no_retry: true, ..problem } }
-        }
-        Refusal::Failed(cause) => Problem::from(&*cause),
-    }
 }
 
 impl From<SubscribeError> for Problem {
@@ -244,9 +212,7 @@ impl From<SubscribeError> for Problem {
             SubscribeError::ConsumerFenced { consumer } => {
                 Self::new(Reason::ConsumerFenced, message).with("consumer", consumer)
             }
-            SubscribeError::LogReplaced { topic, log_id } => {
-                Self::new(Reason::LogReplaced, message).precondition(topic).with("log_id", log_id)
-            }
+            SubscribeError::LogReplaced { topic, log_id } => log_replaced(message, topic, log_id),
             SubscribeError::OffsetTrimmed { topic, earliest, .. } => {
                 Self::new(Reason::OffsetTrimmed, message).with("topic", topic).with("earliest_offset", earliest)
             }
@@ -265,6 +231,21 @@ impl From<SubscribeError> for Problem {
             SubscribeError::CredentialEnded(CredentialEnd::Revoked) => AuthError::Revoked.into(),
             SubscribeError::CredentialEnded(CredentialEnd::RoleLowered) => denied(ROLE_LOWERED),
             SubscribeError::Store(error) => Self::from(&*error),
+        }
+    }
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        let message = error.to_string();
+        match error {
+            HistoryError::Denied { topic, .. } => denied(message).with("topic", topic),
+            HistoryError::TopicNotFound { topic } => topic_not_found(message, topic),
+            HistoryError::EventNotFound { topic, name } => {
+                Self::new(Reason::EventNotFound, message).with("topic", topic).resource("event", name)
+            }
+            HistoryError::LogReplaced { topic, log_id } => log_replaced(message, topic, log_id),
+            HistoryError::Store(error) => error.into(),
         }
     }
 }

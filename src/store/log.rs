@@ -38,6 +38,14 @@ pub trait LogStore {
     /// `trimmed_to` belongs to the same instant as the events. A topic that does not exist is `None`.
     async fn read(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError>;
 
+    /// Reads a run of events backwards: contiguous, the last one at `up_to`, or at the head if that is
+    /// lower; empty if nothing is kept there. The cap is counted from the new end, in whole stored runs, of
+    /// which what lies after `up_to` is left out. The events come in the order of their offsets; `more` says
+    /// whether older ones are kept.
+    ///
+    /// `trimmed_to` belongs to the same instant as the events. A topic that does not exist is `None`.
+    async fn read_back(&self, topic: TopicId, up_to: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError>;
+
     /// What these topics hold; those that do not exist are left out. One statement.
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError>;
 
@@ -91,11 +99,12 @@ pub enum AppendError {
 /// What a read found.
 #[derive(Debug)]
 pub struct LogRead {
-    /// The events, or `None` if there is none after the offset.
+    /// The events, or `None` if there is none.
     pub segment: Option<Segment>,
     /// The last offset that was trimmed, at the same instant.
     pub trimmed_to: Offset,
-    /// A cap ended the read: there may be more. If not, the events end at the head of that instant.
+    /// A cap ended the read: there may be more. If not, the events end at the head of that instant; those
+    /// of [`LogStore::read_back`] begin with the oldest one kept.
     pub more: bool,
 }
 

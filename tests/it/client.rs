@@ -68,6 +68,14 @@ impl Client {
         Self { credential: self.credential.clone(), channel: server.channel().await }
     }
 
+    /// This credential on a new connection that takes 64 KiB of a stream ahead of its reader.
+    pub async fn reading_little(&self, server: &Server) -> Self {
+        let endpoint =
+            Endpoint::from_shared(format!("http://{}", server.listen())).expect("an address is a URL's part");
+        let channel = endpoint.initial_stream_window_size(65_535).connect().await.expect("it accepts connections");
+        Self { credential: self.credential.clone(), channel }
+    }
+
     /// This credential on a new connection by way of a proxy.
     pub async fn through(&self, proxy: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{proxy}")).expect("an address is a URL's part");

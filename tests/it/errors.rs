@@ -18,15 +18,7 @@ use crate::{
 const OPEN: [&str; 2] = ["Login", "RefreshToken"];
 
 /// RPCs that the protos have and this version does not serve.
-const UNAVAILABLE: [&str; 7] = [
-    "DiscardDeadLetters",
-    "GetEvent",
-    "ListDeadLetters",
-    "ListEvents",
-    "PublishStream",
-    "RedriveDeadLetters",
-    "Settle",
-];
+const UNAVAILABLE: [&str; 4] = ["DiscardDeadLetters", "ListDeadLetters", "RedriveDeadLetters", "Settle"];
 
 /// The answer of an RPC to an empty message.
 async fn empty_call(client: &Client, path: &str, headers: &[(&'static str, &str)]) -> Status {

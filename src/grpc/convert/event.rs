@@ -6,7 +6,7 @@ use tonic::Status;
 use super::{Checks, checks::text, timestamp, timestamp_value};
 use crate::{
     broker::{Publish, Published},
-    domain::{Attributes, Invalid, NewEvent, Payload, limits},
+    domain::{Attributes, Event, Invalid, NewEvent, Payload, TopicName, limits},
     grpc::{call::Call, reason::Reason},
     proto::v1,
 };
@@ -181,8 +181,8 @@ fn number(value: f64) -> Result<serde_json::Value, String> {
     Ok(serde_json::Value::Number(number))
 }
 
-/// An event as the generated code has it.
-pub(crate) fn event(event: &crate::domain::Event, topic: &crate::domain::TopicName) -> v1::Event {
+/// An event as the generated code has it, for answers that are not shared.
+pub(crate) fn event(event: &Event, topic: &TopicName) -> v1::Event {
     let body = event.body.clone();
     v1::Event {
         r#type: body.r#type.to_string(),

@@ -22,14 +22,7 @@ pub(crate) struct Page {
 /// Reads the page that a request wants. `query` says what is listed, with every parameter that a token
 /// must not be carried over.
 pub(crate) fn page(checks: &mut Checks, query: &[&str], page_size: i32, page_token: &str) -> Option<Page> {
-    let size = match usize::try_from(page_size) {
-        Ok(0) => limits::PAGE_ITEMS_DEFAULT,
-        Ok(size) => size.min(limits::PAGE_ITEMS),
-        Err(_) => {
-            checks.add(Reason::RequestInvalid, "page_size", format!("{page_size} is negative; 0 means 50"));
-            return None;
-        }
-    };
+    let size = self::page_size(checks, page_size)?;
     let query = digest(query);
     if page_token.is_empty() {
         return Some(Page { after: String::new(), size, query });
@@ -41,11 +34,28 @@ pub(crate) fn page(checks: &mut Checks, query: &[&str], page_size: i32, page_tok
     match after {
         Some(after) => Some(Page { after, size, query }),
         None => {
-            let text = "is damaged, or belongs to another query; begin again without one";
-            checks.add(Reason::PageTokenInvalid, "page_token", text);
+            refuse_token(checks);
             None
         }
     }
+}
+
+/// How many items a page is to have.
+pub(super) fn page_size(checks: &mut Checks, page_size: i32) -> Option<usize> {
+    match usize::try_from(page_size) {
+        Ok(0) => Some(limits::PAGE_ITEMS_DEFAULT),
+        Ok(size) => Some(size.min(limits::PAGE_ITEMS)),
+        Err(_) => {
+            checks.add(Reason::RequestInvalid, "page_size", format!("{page_size} is negative; 0 means 50"));
+            None
+        }
+    }
+}
+
+/// Says that a page token is not one of this query.
+pub(super) fn refuse_token(checks: &mut Checks) {
+    let text = "is damaged, or belongs to another query; begin again without one";
+    checks.add(Reason::PageTokenInvalid, "page_token", text);
 }
 
 impl Page {
@@ -65,7 +75,8 @@ impl Page {
     }
 }
 
-fn digest(query: &[&str]) -> [u8; 8] {
+/// A short digest of what must be the same from page to page.
+pub(super) fn digest(query: &[&str]) -> [u8; 8] {
     let mut hash = Sha256::new();
     for part in query {
         hash.update((part.len() as u64).to_be_bytes());

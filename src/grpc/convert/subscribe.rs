@@ -169,12 +169,14 @@ pub(crate) fn frame(frame: Frame) -> SubscribeFrame {
             Message::Heartbeat(v1::Heartbeat { position: Some(position(at)), paused, waiting })
         }
         Frame::Skipped { from, to } => Message::Skipped(v1::Skipped { from_offset: from.get(), to_offset: to.get() }),
-        Frame::Closing { reason, remaining } => Message::Closing(v1::Closing {
-            reason: closing_reason(reason).into(),
-            remaining: Some(duration_message(remaining)),
-        }),
+        Frame::Closing { reason, remaining } => Message::Closing(closing_message(reason, remaining)),
     };
     SubscribeFrame::message(message)
+}
+
+/// The notice that a stream will end.
+pub(super) fn closing_message(reason: ClosingReason, remaining: Duration) -> v1::Closing {
+    v1::Closing { reason: closing_reason(reason).into(), remaining: Some(duration_message(remaining)) }
 }
 
 fn closing_reason(reason: ClosingReason) -> v1::closing::Reason {

@@ -34,6 +34,10 @@ impl LogStore for PostgresStore {
         read::read(self, topic, after, cap).await
     }
 
+    async fn read_back(&self, topic: TopicId, up_to: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {
+        read::read_back(self, topic, up_to, cap).await
+    }
+
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError> {
         let topics: Vec<i32> = topics.iter().map(|topic| topic.0).collect();
         let found = self.control.all("heads", sqlx::query(include_str!("sql/heads.sql")).bind(topics)).await?;

@@ -149,6 +149,7 @@ const STATEMENTS: &[&str] = &[
     "pause_consumer",
     "ping",
     "read",
+    "read_back",
     "refresh_session",
     "register_consumer",
     "register_producer",

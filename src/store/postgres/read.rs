@@ -33,7 +33,7 @@ pub(super) async fn read(
     if rows::get::<Option<i64>>(first, "last_offset")?.is_none() {
         return Ok(Some(LogRead { segment: None, trimmed_to, more: false }));
     }
-    let mut run = Run { position: after.max(trimmed_to), events: Vec::new(), usual: UsualSource::default() };
+    let mut run = Run::new(after.max(trimmed_to), Offset::MAX);
     // Of whole segments, as the statement counts them: what is dropped from the first one counts too.
     let (mut events, mut bytes) = (0, 0);
     for row in &found {
@@ -44,15 +44,47 @@ pub(super) async fn read(
     Ok(Some(LogRead { segment: Segment::new(run.events), trimmed_to, more }))
 }
 
+/// Reads events backwards: see [`LogStore::read_back`](crate::store::LogStore::read_back).
+pub(super) async fn read_back(
+    store: &PostgresStore,
+    topic: TopicId,
+    up_to: Offset,
+    cap: ReadCap,
+) -> Result<Option<LogRead>, StoreError> {
+    let statement = sqlx::query(include_str!("sql/read_back.sql"))
+        .bind(topic.0)
+        .bind(up_to.get())
+        .bind(i64::try_from(cap.events).unwrap_or(i64::MAX))
+        .bind(i64::try_from(cap.bytes).unwrap_or(i64::MAX));
+    let found = store.reads.all("read_back", statement).await?;
+    let Some(oldest) = found.first() else { return Ok(None) };
+    let trimmed_to = rows::offset(oldest, "trimmed_to")?;
+    if rows::get::<Option<i64>>(oldest, "last_offset")?.is_none() {
+        return Ok(Some(LogRead { segment: None, trimmed_to, more: false }));
+    }
+    let first = rows::offset(oldest, "first_offset")?.previous().max(trimmed_to);
+    let mut run = Run::new(first, up_to);
+    for row in &found {
+        run.take(row)?;
+    }
+    Ok(Some(LogRead { segment: Segment::new(run.events), trimmed_to, more: first > trimmed_to }))
+}
+
 /// Events as they are put together from segments.
 struct Run {
     /// The last offset taken, or before the first to be taken.
     position: Offset,
+    /// The last offset to be taken.
+    up_to: Offset,
     events: Vec<Event>,
     usual: UsualSource,
 }
 
 impl Run {
+    fn new(position: Offset, up_to: Offset) -> Self {
+        Self { position, up_to, events: Vec::new(), usual: UsualSource::default() }
+    }
+
     /// Takes the events after the position from a stored segment, which must begin there or before.
     /// Returns how many events the whole segment has.
     fn take(&mut self, row: &PgRow) -> Result<usize, StoreError> {
@@ -68,7 +100,7 @@ impl Run {
         for place in 0..count {
             let (recorded_time, body) = columns.next(&mut self.usual)?;
             let offset = first.plus(place);
-            if offset > self.position {
+            if offset > self.position && offset <= self.up_to {
                 self.events.push(Event::new(offset, recorded_time, body));
             }
         }

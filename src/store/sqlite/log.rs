@@ -23,6 +23,10 @@ impl LogStore for SqliteStore {
         read::read(self, topic, after, cap).await
     }
 
+    async fn read_back(&self, topic: TopicId, up_to: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {
+        read::read_back(self, topic, up_to, cap).await
+    }
+
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError> {
         heads::heads(self, topics).await
     }

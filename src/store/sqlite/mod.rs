@@ -125,6 +125,7 @@ const STATEMENTS: &[&str] = &[
     "ping",
     "raise_trimmed",
     "read",
+    "read_back",
     "refresh_session",
     "register_consumer",
     "register_producer",

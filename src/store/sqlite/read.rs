@@ -48,6 +48,41 @@ pub(super) async fn read(
     Ok(Some(LogRead { segment: Segment::new(events), trimmed_to, more }))
 }
 
+/// See [`LogStore::read_back`](crate::store::LogStore::read_back).
+pub(super) async fn read_back(
+    store: &SqliteStore,
+    topic: TopicId,
+    up_to: Offset,
+    cap: ReadCap,
+) -> Result<Option<LogRead>, StoreError> {
+    let limit = i64::try_from(cap.events.max(1)).unwrap_or(i64::MAX);
+    let mut conn = store.reader().await?;
+    let query = store.query("read_back", include_str!("sql/read_back.sql"));
+    let mut rows = query.bind(topic.0).bind(up_to.get()).bind(limit).fetch(&mut *conn);
+    let Some(trimmed) = rows.try_next().await.map_err(failed)? else { return Ok(None) };
+    let trimmed_to = offset(&trimmed, "offset")?;
+
+    let mut meta = MetaReader::default();
+    let mut events: Vec<Event> = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await.map_err(failed)? {
+        let event = event(&row, &mut meta)?;
+        if let Some(later) = events.last()
+            && event.offset.next() != later.offset
+        {
+            return Err(corrupt(format!("topic {topic} has {} right before {}", event.offset, later.offset)));
+        }
+        bytes += event.body.size();
+        events.push(event);
+        if bytes >= cap.bytes {
+            break;
+        }
+    }
+    events.reverse();
+    let more = events.first().is_some_and(|oldest| oldest.offset.previous() > trimmed_to);
+    Ok(Some(LogRead { segment: Segment::new(events), trimmed_to, more }))
+}
+
 fn event(row: &SqliteRow, reader: &mut MetaReader) -> Result<Event, StoreError> {
     let meta: &str = row.try_get("meta").map_err(failed)?;
     let body = reader.body(meta, payload(row, "payload")?)?;

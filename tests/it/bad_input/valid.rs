@@ -30,7 +30,7 @@ impl Valid {
 
 /// One for each RPC that is served, with as many fields as are taken together.
 pub fn all() -> Vec<Valid> {
-    [topics(), vec![publish()], producers(), consumers(), auth(), identities()].concat()
+    [topics(), vec![publish()], history(), producers(), consumers(), auth(), identities()].concat()
 }
 
 fn seconds(seconds: i64) -> prost_types::Duration {
@@ -92,6 +92,26 @@ fn publish() -> Valid {
     let events = vec![event(), v1::NewEvent { id: "id-2".into(), payload: Some(json), ..event() }];
     let request = v1::PublishRequest { topic: TOPIC.into(), events, ..Default::default() };
     Valid::new("EventService", "Publish", &request)
+}
+
+fn history() -> Vec<Valid> {
+    let get = |by, source: &str| v1::GetEventRequest { topic: TOPIC.into(), by: Some(by), source: source.into() };
+    let list = v1::ListEventsRequest {
+        topic: TOPIC.into(),
+        filter: Some(filter()),
+        from_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5 }),
+        to_time: Some(prost_types::Timestamp { seconds: 1_900_000_000, nanos: 5 }),
+        after_offset: Some(0),
+        before_offset: Some(9),
+        newest_first: true,
+        page_size: 10,
+        page_token: String::new(),
+    };
+    let service = "EventService";
+    vec![
+        Valid::new(service, "GetEvent", &get(v1::get_event_request::By::Offset(1), "")),
+        Valid::new(service, "ListEvents", &list),
+    ]
 }
 
 fn producers() -> Vec<Valid> {

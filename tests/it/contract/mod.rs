@@ -16,6 +16,7 @@ mod idempotency;
 mod identities;
 mod manage;
 mod read;
+mod read_back;
 mod round_trip;
 mod servers;
 mod topics;
@@ -173,6 +174,16 @@ contract! {
             a_cap_of_bytes_stops_at_a_run,
             at_least_one_run_is_read,
             nothing_is_after_the_head,
+            a_missing_topic_is_none,
+            pages_make_up_the_topic,
+        ],
+        read_back: [
+            a_run_ends_anywhere,
+            a_cap_of_events_stops_at_a_run,
+            a_cap_of_bytes_stops_at_a_run,
+            at_least_one_run_is_read,
+            nothing_is_before_the_first,
+            trimmed_events_are_not_read,
             a_missing_topic_is_none,
             pages_make_up_the_topic,
         ],
