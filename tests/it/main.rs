@@ -23,6 +23,7 @@ mod login;
 mod metrics;
 mod notify_contract;
 mod observe;
+mod permissions;
 mod polyglot;
 mod raw;
 mod readers;
