@@ -45,6 +45,9 @@ pub enum RefreshError {
     /// It is not good (any more), or the store failed.
     #[error(transparent)]
     Credential(#[from] AuthError),
+    /// It was traded before, and its session has ended by this.
+    #[error("the refresh token was used before, which ends its session; log in again")]
+    Reused,
     /// This server could not compute what it had to.
     #[error(transparent)]
     Crypto(#[from] CryptoError),

@@ -12,7 +12,7 @@ use crate::{
 impl Auth {
     /// Trades a refresh token for the next tokens of its session.
     ///
-    /// Each works once: a second use ends the session, which is [`AuthError::Revoked`], and whoever
+    /// Each works once: a second use ends the session, which is [`RefreshError::Reused`], and whoever
     /// remembers the session has to forget it then. Cancelling it may or may not have used the token.
     pub async fn refresh(&self, token: &SecretString) -> Result<Tokens, RefreshError> {
         let token = RefreshToken::parse(token.expose_secret()).ok_or(AuthError::Invalid)?;
@@ -37,7 +37,8 @@ impl Auth {
         };
         match store.refresh_session(session.id, &trade).await.map_err(AuthError::Store)? {
             Refreshed::Renewed => Ok(Tokens { access_token, expire_time, refresh_token }),
-            Refreshed::Reused | Refreshed::Ended => Err(AuthError::Revoked.into()),
+            Refreshed::Reused => Err(RefreshError::Reused),
+            Refreshed::Ended => Err(AuthError::Revoked.into()),
             Refreshed::Expired => Err(AuthError::Expired.into()),
             Refreshed::Unknown => Err(AuthError::Invalid.into()),
         }

@@ -59,8 +59,8 @@ impl Broker {
         let broker = self.clone();
         let refresh = async move {
             let refreshed = auth.refresh(&token).await;
-            if matches!(refreshed, Err(RefreshError::Credential(AuthError::Revoked))) {
-                // It may have ended by this.
+            if matches!(refreshed, Err(RefreshError::Reused)) {
+                // The session has ended by this; the process stops if nobody can be told.
                 let _ = broker.change_identities(std::future::ready(())).await;
             }
             refreshed

@@ -9,14 +9,20 @@ use super::{
     subscribe::{CredentialEnd, SubscribeError},
     subscription::{Phase, Reader, Subscription},
 };
-use crate::domain::{Offset, Timestamp};
+use crate::domain::{Offset, Principal, Timestamp};
 
 /// A stream asks so often whether its credential still stands: the end of one is promised to be noticed
 /// within 5 s, and the answer comes from a cache.
-pub(super) const CREDENTIAL_CHECK: Duration = Duration::from_secs(3);
+const CREDENTIAL_CHECK: Duration = Duration::from_secs(3);
 
 /// The store may be asked for so long.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// When a stream looks at its credential next: now and then, and when it ends by itself.
+pub(super) fn next_credential_check(principal: &Principal, now: Instant) -> Instant {
+    let end = principal.expires.map(|end| now + end.since(Timestamp::now()).min(CREDENTIAL_CHECK));
+    end.unwrap_or(now + CREDENTIAL_CHECK)
+}
 
 impl Subscription {
     /// Why the stream must end now, if it must.
@@ -32,7 +38,7 @@ impl Subscription {
             return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded(CredentialEnd::Expired)));
         }
         if now >= self.credential_at {
-            self.credential_at = now + CREDENTIAL_CHECK;
+            self.credential_at = next_credential_check(&self.principal, now);
             // A store that does not answer in time says nothing about the credential.
             let asked = timeout_at(self.soon(), self.broker.credential_end(&self.principal)).await;
             if let Ok(Some(end)) = asked {

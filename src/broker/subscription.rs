@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::{
     Broker, ClosingReason, Frame, Position,
-    ending::CREDENTIAL_CHECK,
+    ending::next_credential_check,
     frame::{Run, RunCap},
     holds::Hold,
     log::{Found, Mark, Rest},
@@ -119,7 +119,7 @@ impl Subscription {
         Self {
             heartbeat_at: now + request.heartbeat_interval,
             ends_at: now + broker.stream_age(),
-            credential_at: now + CREDENTIAL_CHECK,
+            credential_at: next_credential_check(&principal, now),
             bounds: handle.topic.bounds,
             losses: handle.log.losses().count,
             phase: Phase::Starting,

@@ -25,6 +25,7 @@ mod login;
 mod metrics;
 mod notify_contract;
 mod observe;
+mod permissions;
 mod polyglot;
 mod postgres_faults;
 mod publish_stream;

@@ -46,10 +46,7 @@ impl From<LoginError> for Problem {
 impl From<RefreshError> for Problem {
     fn from(error: RefreshError) -> Self {
         match error {
-            RefreshError::Credential(AuthError::Revoked) => Self::new(
-                Reason::CredentialRevoked,
-                "the session has ended, or the token was used before; log in again",
-            ),
+            RefreshError::Reused => Self::new(Reason::CredentialRevoked, error),
             RefreshError::Credential(error) => error.into(),
             RefreshError::Crypto(error) => internal(&error),
         }

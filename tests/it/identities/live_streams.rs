@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// Within which an end is promised to be noticed, with some time for a busy machine.
-const SOON: Duration = Duration::from_secs(8);
+/// Within which an end is promised to be noticed, and a second for a busy machine.
+const SOON: Duration = Duration::from_secs(6);
 
 /// A server with a topic and a consumer.
 async fn world(backend: Backend) -> (Server, Client) {

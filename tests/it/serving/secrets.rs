@@ -46,6 +46,49 @@ async fn key(admin: &Client, name: &str, secrets: &mut Secrets) -> Client {
     admin.with(&secret)
 }
 
+/// Everything that makes, trades or ends a credential.
+async fn manage(admin: &Client, secrets: &mut Secrets) {
+    let password = "a-password-of-ada-1";
+    secrets.add("the password of a user", password);
+    let user = v1::User { username: "ada".into(), role: v1::Role::Operator.into(), ..Default::default() };
+    let request = v1::CreateUserRequest { user: Some(user), password: password.into() };
+    admin.auth().create_user(request).await.unwrap();
+    let request = v1::LoginRequest { username: "ada".into(), password: password.into() };
+    let tokens = admin.auth().login(request).await.unwrap().into_inner().tokens.unwrap();
+    secrets.add_credential("an access token", &tokens.access_token);
+    secrets.add_credential("a refresh token", &tokens.refresh_token);
+    let refresh = v1::RefreshTokenRequest { refresh_token: tokens.refresh_token };
+    let next = admin.auth().refresh_token(refresh.clone()).await.unwrap().into_inner().tokens.unwrap();
+    secrets.add_credential("a further access token", &next.access_token);
+    secrets.add_credential("a further refresh token", &next.refresh_token);
+    // What they have in common is as good as one of them for ending the session.
+    let (front, _) = next.refresh_token.split_once('.').unwrap();
+    secrets.add("what refresh tokens have in common", &front[front.len() - 43..]);
+    let ada = admin.with(&next.access_token);
+    let (old_password, new_password) = (password.to_owned(), "a-password-of-ada-2".to_owned());
+    secrets.add("a new password", &new_password);
+    let wrong = "not-the-password-of-ada".to_owned();
+    secrets.add("a wrong old password", &wrong);
+    let request = v1::ChangePasswordRequest { old_password: wrong, new_password, ..Default::default() };
+    ada.auth().change_password(request.clone()).await.unwrap_err();
+    ada.auth().change_password(v1::ChangePasswordRequest { old_password, ..request }).await.unwrap();
+    admin.auth().refresh_token(refresh).await.unwrap_err();
+
+    let create = v1::CreateApiKeyRequest { owner: "users/ada".into(), ttl: None };
+    let created = admin.auth().create_api_key(create).await.unwrap().into_inner();
+    secrets.add_credential("a key of a user", &created.secret);
+    let id = created.api_key.unwrap().id;
+    let rotate = v1::RotateApiKeyRequest { id: id.clone(), grace_period: None };
+    let rotated = admin.auth().rotate_api_key(rotate).await.unwrap().into_inner();
+    secrets.add_credential("a rotated key", &rotated.secret);
+    for key in [&created.secret, &rotated.secret] {
+        admin.with(key).auth().get_caller(v1::GetCallerRequest {}).await.unwrap();
+    }
+    admin.auth().revoke_api_key(v1::RevokeApiKeyRequest { id }).await.unwrap();
+    admin.with(&created.secret).auth().get_caller(v1::GetCallerRequest {}).await.unwrap_err();
+    admin.auth().delete_user(v1::DeleteUserRequest { username: "ada".into() }).await.unwrap();
+}
+
 async fn fail(client: &Client, secrets: &mut Secrets) {
     for n in 0..4 {
         let password = format!("wrong-horse-battery-{n}");
@@ -62,6 +105,8 @@ async fn fail(client: &Client, secrets: &mut Secrets) {
         "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbmlzdHJhdG9yIn0.",
     ] {
         client.with(garbage).auth().get_caller(v1::GetCallerRequest {}).await.unwrap_err();
+        let refresh = v1::RefreshTokenRequest { refresh_token: format!("efr_{garbage}") };
+        client.auth().refresh_token(refresh).await.unwrap_err();
         secrets.add("a wrong credential", garbage);
     }
 }
@@ -89,13 +134,14 @@ on_both_stores! {
             secrets.add("a payload", &payload);
             producer.publish("elsewhere", vec![event(&payload)]).await.unwrap_err();
         }
+        manage(&admin, &mut secrets).await;
         fail(&nobody, &mut secrets).await;
         admin.subscribe(from_earliest("orders")).await.unwrap().events(3).await;
         assert_eq!(server.terminate().await, 0);
 
         let log = server.log();
         assert!(log.contains("\"level\":\"TRACE\""), "the log is not at trace level");
-        assert!(secrets.0.len() >= 20, "{} secrets", secrets.0.len());
+        assert!(secrets.0.len() >= 40, "{} secrets", secrets.0.len());
         for (what, secret) in &secrets.0 {
             if let Some(line) = log.lines().find(|line| line.contains(secret.as_str())) {
                 panic!("{what} is in the log: {}", line.chars().take(600).collect::<String>());
