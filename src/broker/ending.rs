@@ -13,7 +13,7 @@ use crate::domain::{Offset, Principal, Timestamp};
 
 /// A stream asks so often whether its credential still stands: the end of one is promised to be noticed
 /// within 5 s, and the answer comes from a cache.
-const CREDENTIAL_CHECK: Duration = Duration::from_secs(3);
+pub(super) const CREDENTIAL_CHECK: Duration = Duration::from_secs(3);
 
 /// The store may be asked for so long.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
