@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, append, before_time, find_ids, heads, read, trim};
+use super::{SqliteStore, append, before_time, find_ids, heads, read, retain, trim};
 use crate::{
     domain::{AppendBatch, Bounds, IdKey, KnownId, Offset, ReadCap, Timestamp, TopicId},
-    store::{AppendError, Appended, LogRead, LogStore, StoreError, TopicHead},
+    store::{AppendError, Appended, LogRead, LogStore, Removed, StoreError, TopicHead},
 };
 
 #[async_trait]
@@ -33,5 +33,9 @@ impl LogStore for SqliteStore {
 
     async fn trim(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
         trim::trim(self, topic, up_to).await
+    }
+
+    async fn retain(&self, topic: TopicId, _after: Offset) -> Result<Removed, StoreError> {
+        retain::retain(self, topic).await
     }
 }

@@ -20,6 +20,7 @@ mod producers;
 mod read;
 mod remove;
 mod restored;
+mod retain;
 mod rows;
 mod servers;
 mod settings;
@@ -68,6 +69,7 @@ const STATEMENTS: &[&str] = &[
     "clear_connections",
     "clear_holds",
     "commit_offset",
+    "count_sizes",
     "create_api_key",
     "create_session",
     "create_topic",
@@ -78,6 +80,7 @@ const STATEMENTS: &[&str] = &[
     "delete_consumer",
     "delete_event_ids",
     "delete_events",
+    "delete_sizes",
     "delete_topic",
     "deleted_topics",
     "end_session",
@@ -85,14 +88,17 @@ const STATEMENTS: &[&str] = &[
     "find_batch",
     "find_connections",
     "find_consumer",
+    "find_due",
     "find_hold",
     "find_ids",
     "find_log",
     "find_position",
     "find_producer",
+    "find_retention",
     "find_session",
     "find_topic",
     "find_user",
+    "forget_sizes",
     "forget_topic",
     "has_users",
     "heads",
@@ -102,6 +108,8 @@ const STATEMENTS: &[&str] = &[
     "list_consumers",
     "list_producers",
     "list_topics",
+    "mark_size",
+    "newest_size",
     "next_epoch",
     "oldest_events",
     "ping",
@@ -111,7 +119,9 @@ const STATEMENTS: &[&str] = &[
     "register_producer",
     "release_hold",
     "renew_holds",
+    "retained_topics",
     "signing_keys",
+    "size_beyond",
     "take_hold",
     "topic_deleted",
     "topic_exists",

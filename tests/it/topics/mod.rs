@@ -3,6 +3,7 @@
 mod deleting;
 mod deleting_races;
 mod removing;
+mod retention;
 
 use std::time::Duration;
 
