@@ -50,6 +50,9 @@ pub trait LogStore {
     /// the head. Repeating it is harmless.
     async fn trim(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError>;
 
+    /// What [`trim`](Self::trim) would leave now; it changes nothing.
+    async fn trim_preview(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError>;
+
     /// Removes some of what a topic's retention does not keep, or what an interrupted trim left, in whole
     /// stored runs with their ids, by short transactions; `after` is where the step before ended.
     ///

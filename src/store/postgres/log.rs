@@ -54,6 +54,12 @@ impl LogStore for PostgresStore {
         trim::trim(self, topic, up_to).await
     }
 
+    async fn trim_preview(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
+        let statement = sqlx::query(include_str!("sql/trim_preview.sql")).bind(topic.0).bind(up_to.get());
+        let found = self.control.optional("trim_preview", statement).await?;
+        found.as_ref().map(rows::bounds).transpose()
+    }
+
     async fn retain(&self, topic: TopicId, after: Offset) -> Result<Removed, StoreError> {
         trim::retain(self, topic, after).await
     }

@@ -151,6 +151,7 @@ const STATEMENTS: &[&str] = &[
     "take_hold",
     "trim_begin",
     "trim_delete",
+    "trim_preview",
     "trim_read",
     "update_topic",
 ];

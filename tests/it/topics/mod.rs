@@ -4,6 +4,7 @@ mod deleting;
 mod deleting_races;
 mod removing;
 mod retention;
+mod trimming;
 
 use std::time::Duration;
 
