@@ -1,4 +1,5 @@
-//! Removing what is not kept any more, in the background: the events of topics that were deleted.
+//! Removing what is not kept any more, in the background: events that their topic's retention does not keep,
+//! and those of topics that were deleted.
 //!
 //! One server does it for all that share the store, for as long as it renews its lease on the duty; one
 //! that was killed is followed by another when the lease has run out. Should two work at once, because one
@@ -12,7 +13,7 @@ use tokio::{
     select,
     time::{Instant, sleep},
 };
-use tracing::{info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Broker;
 use crate::{
@@ -28,8 +29,17 @@ const TOPICS: usize = 100;
 /// Steps of one topic before the others have their turn: a few seconds.
 const STEPS: usize = 128;
 
-/// What one round over all topics found to do.
+/// Why events of a topic go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Its retention does not keep them.
+    Retention,
+    /// It was deleted.
+    Deleted,
+}
+
+/// What one round over all topics found to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Round {
     /// All that was due is gone, or this server is not the one to do it.
     Done,
@@ -71,30 +81,58 @@ impl Work<'_> {
         if !self.goes_on().await? {
             return Ok(round);
         }
-        for topic in self.broker.store().deleted_topics(TOPICS).await? {
-            if self.remove_deleted(topic).await? == Round::More {
-                round = Round::More;
+        let store = self.broker.store();
+        let mut last = Some(TopicId(i32::MIN));
+        while let Some(after) = last {
+            let topics = store.retained_topics(after, TOPICS).await?;
+            last = topics.last().copied();
+            for topic in topics {
+                round = round.max(self.work_off(topic, Why::Retention).await?);
             }
+        }
+        let deleted = store.deleted_topics(TOPICS).await?;
+        if deleted.len() == TOPICS {
+            round = Round::More;
+        }
+        for topic in deleted {
+            round = round.max(self.work_off(topic, Why::Deleted).await?);
         }
         Ok(round)
     }
 
-    /// Removes what a deleted topic left.
-    async fn remove_deleted(&mut self, topic: TopicId) -> Result<Round, StoreError> {
-        let mut after = Offset::ZERO;
+    /// Removes what is due of a topic. If the store does not let it, the other topics have their turn.
+    async fn work_off(&mut self, topic: TopicId, why: Why) -> Result<Round, StoreError> {
+        match self.step_by_step(topic, why).await {
+            Err(error) if !error.is_retryable() => {
+                error!(%topic, error = %error, "events of topic {topic} that are due cannot be removed");
+                Ok(Round::Done)
+            }
+            other => other,
+        }
+    }
+
+    async fn step_by_step(&mut self, topic: TopicId, why: Why) -> Result<Round, StoreError> {
+        let (store, mut after, mut events) = (self.broker.store(), Offset::ZERO, 0);
         for _ in 0..STEPS {
             if !self.goes_on().await? {
                 return Ok(Round::Done);
             }
-            let removed = self.broker.store().remove_deleted(topic, after).await?;
-            self.counters.deleted.count(removed);
-            match removed.more {
-                Some(last) => after = last,
-                None => {
-                    info!(%topic, "nothing is left of deleted topic {topic}");
-                    return Ok(Round::Done);
-                }
+            let (removed, counters) = match why {
+                Why::Retention => (store.retain(topic, after).await?, &self.counters.retention),
+                Why::Deleted => (store.remove_deleted(topic, after).await?, &self.counters.deleted),
+            };
+            counters.count(removed);
+            events += removed.events;
+            if let Some(last) = removed.more {
+                after = last;
+                continue;
             }
+            match why {
+                Why::Deleted => info!(%topic, "nothing is left of deleted topic {topic}"),
+                Why::Retention if events > 0 => debug!(%topic, events, "retention removed {events} events"),
+                Why::Retention => {}
+            }
+            return Ok(Round::Done);
         }
         Ok(Round::More)
     }
@@ -116,6 +154,7 @@ impl Work<'_> {
 
 /// What was removed, by cause.
 struct Counters {
+    retention: Cause,
     deleted: Cause,
 }
 
@@ -126,7 +165,7 @@ struct Cause {
 
 impl Counters {
     fn new() -> Self {
-        Self { deleted: Cause::new("deleted") }
+        Self { retention: Cause::new("retention"), deleted: Cause::new("deleted") }
     }
 }
 

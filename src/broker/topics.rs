@@ -105,8 +105,8 @@ impl Broker {
         topic.ok_or_else(|| TopicsError::NotFound { topic: name.clone() })
     }
 
-    /// Removes the events before an offset for good, in whole stored runs; with `validate_only`, only
-    /// counts them, at most.
+    /// Removes the events before an offset for good, in whole stored runs; with `validate_only`, only says
+    /// what would be left.
     pub async fn trim_topic(
         &self,
         name: &TopicName,
@@ -122,7 +122,8 @@ impl Broker {
         }
         let up_to = before.previous();
         if validate_only {
-            return Ok(Trimmed { events: up_to.since(old.trimmed_to), bounds: old });
+            let bounds = self.store().trim_preview(id, up_to).await?.ok_or_else(missing)?;
+            return Ok(Trimmed { events: bounds.trimmed_to.since(old.trimmed_to), bounds });
         }
         let trimmed = self.change(move |store| async move { store.trim(id, up_to).await }).await;
         let bounds = trimmed.map_err(Stopped::store)??.ok_or_else(missing)?;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{Removed, StoreError};
 use crate::domain::{AppendBatch, Bounds, IdKey, KnownId, LogId, Offset, ReadCap, Segment, Timestamp, TopicId};
 
 /// Appending to logs and reading them.
@@ -57,6 +57,18 @@ pub trait LogStore {
     /// Returns what the topic holds then; `None` if it does not exist. `up_to` beyond the head means
     /// the head. Repeating it is harmless.
     async fn trim(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError>;
+
+    /// What [`trim`](Self::trim) would leave now; it changes nothing.
+    async fn trim_preview(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError>;
+
+    /// Removes some of what a topic's retention does not keep, or what an interrupted trim left, in whole
+    /// stored runs with their ids, by short transactions; `after` is where the step before ended.
+    ///
+    /// By age a run goes when its newest event was recorded longer ago than the retention, by the clock that
+    /// it was recorded by. By size it goes when the runs behind it have at least as many bytes as are to be
+    /// kept. Nothing goes by a retention that was changed before. The cost of finding them does not grow with
+    /// what is kept. Of a topic that does not exist, or keeps all, nothing goes; repeating it is harmless.
+    async fn retain(&self, topic: TopicId, after: Offset) -> Result<Removed, StoreError>;
 }
 
 /// What became of a batch.

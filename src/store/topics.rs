@@ -22,6 +22,9 @@ pub trait TopicStore {
     /// Changes a topic and returns it as it is then; `None` if there is none of this name.
     async fn update_topic(&self, name: &TopicName, change: &TopicChange) -> Result<Option<Topic>, StoreError>;
 
+    /// Topics that do not keep everything and come after `after`, in the order of ids, at most `limit`.
+    async fn retained_topics(&self, after: TopicId, limit: usize) -> Result<Vec<TopicId>, StoreError>;
+
     /// Deletes a topic. From then on nothing finds it, nothing can be appended to it and no consumer
     /// registered on it; its name is free, and its id is never used again. Its events are left to
     /// [`remove_deleted`](Self::remove_deleted).

@@ -111,7 +111,8 @@ table! {
         LOGS_SHORTENED = "eventflow_logs_shortened_total", Kind::Counter, "logs", [];
     }
     "Removing" {
-        /// Events that this server removed in the background, by cause: their topic was `deleted`.
+        /// Events that this server removed in the background, by cause: the topic's `retention` does not
+        /// keep them, or it was `deleted`.
         REMOVED_EVENTS = "eventflow_removed_events_total", Kind::Counter, "events", ["cause"];
         /// Segments, which are appends as they were stored, that this server removed in the background.
         REMOVED_SEGMENTS = "eventflow_removed_segments_total", Kind::Counter, "segments", ["cause"];

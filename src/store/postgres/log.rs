@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{PostgresStore, append, read, rows, trim};
 use crate::{
     domain::{AppendBatch, Bounds, ContentHash, IdKey, KnownId, LogId, Offset, ReadCap, Timestamp, TopicId},
-    store::{AppendError, Appended, LogRead, LogStore, StoreError, TopicHead},
+    store::{AppendError, Appended, LogRead, LogStore, Removed, StoreError, TopicHead},
 };
 
 #[async_trait]
@@ -56,5 +56,15 @@ impl LogStore for PostgresStore {
 
     async fn trim(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
         trim::trim(self, topic, up_to).await
+    }
+
+    async fn trim_preview(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
+        let statement = sqlx::query(include_str!("sql/trim_preview.sql")).bind(topic.0).bind(up_to.get());
+        let found = self.control.optional("trim_preview", statement).await?;
+        found.as_ref().map(rows::bounds).transpose()
+    }
+
+    async fn retain(&self, topic: TopicId, after: Offset) -> Result<Removed, StoreError> {
+        trim::retain(self, topic, after).await
     }
 }

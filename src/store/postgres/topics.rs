@@ -60,6 +60,12 @@ impl TopicStore for PostgresStore {
         updated.as_ref().map(rows::topic).transpose()
     }
 
+    async fn retained_topics(&self, after: TopicId, limit: usize) -> Result<Vec<TopicId>, StoreError> {
+        let statement = sqlx::query(include_str!("sql/retained_topics.sql")).bind(after.0).bind(to_limit(limit));
+        let found = self.control.all("retained_topics", statement).await?;
+        found.iter().map(|row| rows::get(row, "id").map(TopicId)).collect()
+    }
+
     async fn delete_topic(&self, name: &TopicName) -> Result<TopicId, DeleteTopicError> {
         let statement = sqlx::query("select outcome, topic, consumer from eventflow.delete_topic_v1($1)");
         let row = self.control.one("delete_topic", statement.bind(name.as_str())).await?;
@@ -84,7 +90,7 @@ impl TopicStore for PostgresStore {
     async fn remove_deleted(&self, topic: TopicId, after: Offset) -> Result<Removed, StoreError> {
         let removed = trim::remove_oldest(self, topic, after).await?;
         if removed.more.is_none() {
-            let statement = sqlx::query("select eventflow.forget_topic_v1($1)").bind(topic.0);
+            let statement = sqlx::query("select eventflow.forget_topic_v2($1)").bind(topic.0);
             self.control.execute("forget_topic", statement).await?;
         }
         Ok(removed)

@@ -36,6 +36,17 @@ pub(super) async fn trim(store: &PostgresStore, topic: TopicId, up_to: Offset) -
     Ok(Some(bounds))
 }
 
+/// Removes what retention does not keep: see [`LogStore::retain`](crate::store::LogStore::retain).
+pub(super) async fn retain(store: &PostgresStore, topic: TopicId, after: Offset) -> Result<Removed, StoreError> {
+    if after == Offset::ZERO {
+        let statement = sqlx::query("select more from eventflow.expire_v1($1)").bind(topic.0);
+        if rows::get(&store.control.one("expire", statement).await?, "more")? {
+            return Ok(Removed { more: Some(after), ..Removed::default() });
+        }
+    }
+    remove_oldest(store, topic, after).await
+}
+
 /// Removes some trimmed segments after `after`, by one transaction, until there are none.
 pub(super) async fn remove_oldest(store: &PostgresStore, topic: TopicId, after: Offset) -> Result<Removed, StoreError> {
     let statement = sqlx::query(include_str!("sql/trim_read.sql"));

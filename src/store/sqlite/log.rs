@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, append, before_time, find_ids, heads, read, trim};
+use super::{SqliteStore, append, before_time, find_ids, heads, read, retain, trim};
 use crate::{
     domain::{AppendBatch, Bounds, IdKey, KnownId, Offset, ReadCap, Timestamp, TopicId},
-    store::{AppendError, Appended, LogRead, LogStore, StoreError, TopicHead},
+    store::{AppendError, Appended, LogRead, LogStore, Removed, StoreError, TopicHead},
 };
 
 #[async_trait]
@@ -37,5 +37,16 @@ impl LogStore for SqliteStore {
 
     async fn trim(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
         trim::trim(self, topic, up_to).await
+    }
+
+    async fn trim_preview(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
+        let found = heads::heads(self, &[topic]).await?;
+        // Each event is a run of its own.
+        let preview = |Bounds { head, trimmed_to }| Bounds { head, trimmed_to: trimmed_to.max(up_to.min(head)) };
+        Ok(found.first().map(|found| preview(found.bounds)))
+    }
+
+    async fn retain(&self, topic: TopicId, _after: Offset) -> Result<Removed, StoreError> {
+        retain::retain(self, topic).await
     }
 }

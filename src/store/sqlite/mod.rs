@@ -20,6 +20,7 @@ mod producers;
 mod read;
 mod remove;
 mod restored;
+mod retain;
 mod rows;
 mod servers;
 mod sessions;
@@ -71,6 +72,7 @@ const STATEMENTS: &[&str] = &[
     "clear_connections",
     "clear_holds",
     "commit_offset",
+    "count_sizes",
     "create_api_key",
     "create_session",
     "create_topic",
@@ -84,6 +86,7 @@ const STATEMENTS: &[&str] = &[
     "delete_events",
     "delete_producer",
     "delete_sessions",
+    "delete_sizes",
     "delete_topic",
     "delete_user",
     "deleted_topics",
@@ -93,6 +96,7 @@ const STATEMENTS: &[&str] = &[
     "find_batch",
     "find_connections",
     "find_consumer",
+    "find_due",
     "find_hold",
     "find_ids",
     "find_log",
@@ -100,6 +104,7 @@ const STATEMENTS: &[&str] = &[
     "find_owner",
     "find_position",
     "find_producer",
+    "find_retention",
     "find_session",
     "find_signing_key",
     "find_topic",
@@ -107,6 +112,7 @@ const STATEMENTS: &[&str] = &[
     "find_young_signing_key",
     "forget_sessions",
     "forget_signing_keys",
+    "forget_sizes",
     "forget_topic",
     "has_users",
     "heads",
@@ -119,6 +125,8 @@ const STATEMENTS: &[&str] = &[
     "list_producers",
     "list_topics",
     "list_users",
+    "mark_size",
+    "newest_size",
     "next_epoch",
     "oldest_events",
     "pause_consumer",
@@ -131,11 +139,13 @@ const STATEMENTS: &[&str] = &[
     "register_producer",
     "release_hold",
     "renew_holds",
+    "retained_topics",
     "revoke_api_key",
     "seek_consumer",
     "set_password",
     "shorten_api_key",
     "signing_keys",
+    "size_beyond",
     "skip_trimmed",
     "take_hold",
     "topic_deleted",

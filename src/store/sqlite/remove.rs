@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Events removed by one transaction: about 20 ms.
-const STEP_EVENTS: i64 = 4096;
+pub(super) const STEP_EVENTS: i64 = 4096;
 /// Bytes of payloads removed by one transaction, about.
 const STEP_BYTES: i64 = 16 << 20;
 
@@ -23,8 +23,11 @@ pub(super) async fn remove_deleted(store: &SqliteStore, topic: TopicId) -> Resul
     let removed = match oldest(store, &mut tx, topic, Offset::MAX).await? {
         Some(last) => remove_up_to(store, &mut tx, topic, last).await?,
         None => {
-            let query = store.query("forget_topic", "delete from deleted_topics where id = ?").bind(topic.0);
-            query.execute(&mut *tx).await.map_err(failed)?;
+            let topics = store.query("forget_topic", "delete from deleted_topics where id = ?");
+            let sizes = store.query("forget_sizes", "delete from size_marks where topic_id = ?");
+            for delete in [topics, sizes] {
+                delete.bind(topic.0).execute(&mut *tx).await.map_err(failed)?;
+            }
             Removed::default()
         }
     };

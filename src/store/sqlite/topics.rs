@@ -68,6 +68,13 @@ impl TopicStore for SqliteStore {
         Ok(topic)
     }
 
+    async fn retained_topics(&self, after: TopicId, limit: usize) -> Result<Vec<TopicId>, StoreError> {
+        let query = self.query("retained_topics", include_str!("sql/retained_topics.sql")).bind(after.0);
+        let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.fetch_all(&mut *self.reader().await?).await.map_err(failed)?;
+        rows.iter().map(|row| row.try_get("id").map(TopicId).map_err(failed)).collect()
+    }
+
     async fn delete_topic(&self, name: &TopicName) -> Result<TopicId, DeleteTopicError> {
         let mut tx = self.begin().await?;
         let id = find(self, &mut tx, name).await?.ok_or(DeleteTopicError::NotFound)?.id;

@@ -17,6 +17,7 @@ mod identities;
 mod manage;
 mod read;
 mod read_back;
+mod retention;
 mod round_trip;
 mod servers;
 mod topics;
@@ -217,6 +218,14 @@ contract! {
             what_a_deleted_topic_left_goes_in_steps,
             a_topic_that_lives_loses_nothing,
             a_missing_topic_is_refused,
+        ],
+        retention: [
+            topics_with_a_retention_are_listed,
+            events_go_when_they_are_too_old,
+            the_oldest_go_when_there_are_too_many_bytes,
+            a_changed_retention_takes_effect,
+            the_place_is_found_among_many_runs,
+            what_keeps_all_loses_nothing,
         ],
         consumers: [
             consumers_round_trip,

@@ -10,7 +10,11 @@ use super::fixtures::{
 };
 
 async fn trim(store: &SharedStore, topic: TopicId, up_to: i64) -> Bounds {
+    let before = bounds(store, topic).await;
+    let preview = store.trim_preview(topic, at(up_to)).await.unwrap().unwrap();
+    assert_eq!(bounds(store, topic).await, before, "looking changed something");
     let trimmed = store.trim(topic, at(up_to)).await.unwrap().unwrap();
+    assert_eq!(preview, trimmed, "what was foretold is not what came");
     assert_eq!(bounds(store, topic).await, trimmed, "what it holds is not what was returned");
     trimmed
 }
@@ -129,4 +133,5 @@ pub(super) async fn many_events_go_while_others_come(store: SharedStore) {
 /// "`None` if it does not exist."
 pub(super) async fn a_missing_topic_is_none(store: SharedStore) {
     assert_eq!(store.trim(NO_TOPIC, at(1)).await.unwrap(), None);
+    assert_eq!(store.trim_preview(NO_TOPIC, at(1)).await.unwrap(), None);
 }

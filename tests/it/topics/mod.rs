@@ -3,6 +3,8 @@
 mod deleting;
 mod deleting_races;
 mod removing;
+mod retention;
+mod trimming;
 
 use std::time::Duration;
 

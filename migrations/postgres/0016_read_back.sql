@@ -33,4 +33,4 @@ begin
     end if;
 end $$;
 
-update eventflow.schema set version = 12;
+update eventflow.schema set version = 16;
