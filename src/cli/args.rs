@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
-use super::{completions, consumer, health, login, producer, publish, server_info, tail, topic};
+use super::{completions, consumer, event, health, login, producer, publish, server_info, tail, topic};
 use crate::config::{ServeSettings, duration};
 
 const EXAMPLES: &str = "\
@@ -104,6 +104,9 @@ pub(super) enum Command {
     /// Consumers: named readers whose place the server keeps.
     #[command(subcommand)]
     Consumer(consumer::ConsumerCommand),
+    /// Events: what topics keep.
+    #[command(subcommand)]
+    Event(event::EventCommand),
     /// Publish events: one from --data or --file, or one for each line of standard input.
     Publish(publish::PublishArgs),
     /// Print the events of a topic or a consumer as they are recorded.

@@ -7,6 +7,7 @@ mod confirm;
 mod connection;
 mod consumer;
 mod credentials;
+mod event;
 mod failure;
 mod filter;
 mod health;
@@ -16,6 +17,7 @@ mod metrics;
 mod moment;
 mod note;
 mod output;
+mod payload;
 mod producer;
 mod publish;
 mod retry;
@@ -91,6 +93,7 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
         Command::Topic(args) => topic::run(&connect()?, output, args).await,
         Command::Producer(args) => producer::run(&connect()?, output, args).await,
         Command::Consumer(args) => consumer::run(&connect()?, output, args).await,
+        Command::Event(args) => event::run(&connect()?, output, args).await,
         Command::Publish(args) => publish::run(&connect()?, output, args).await,
         Command::Tail(args) => tail::run(connect()?, output, args, client.verbose).await,
     }
