@@ -59,6 +59,10 @@
 //!    (`broker::ring`), readers in this process wake through the [hub](notify::Hub), and other servers
 //!    are told through Redis.
 //!
+//! A stream of requests goes the same way: a task (`grpc::publish_stream`) reads and submits them in their
+//! order (`broker::publish_stream`), so that many go by one append, and a chain for each topic
+//! (`broker::chain`) keeps anything from being recorded after a request that failed and will be repeated.
+//!
 //! # The way of one subscribe
 //!
 //! 1. `broker::subscribe` refuses what it must before the stream opens, and registers with the hub

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
-use super::{completions, consumer, health, key, login, producer, publish, server_info, tail, topic, user};
+use super::{completions, consumer, event, health, key, login, producer, publish, server_info, tail, topic, user};
 use crate::config::{MigrateSettings, ServeSettings, duration};
 
 const EXAMPLES: &str = "\
@@ -114,6 +114,9 @@ pub(super) enum Command {
     /// API keys: what programs call with.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Events: what topics keep.
+    #[command(subcommand)]
+    Event(event::EventCommand),
     /// Publish events: one from --data or --file, or one for each line of standard input.
     Publish(publish::PublishArgs),
     /// Print the events of a topic or a consumer as they are recorded.

@@ -7,6 +7,7 @@ mod confirm;
 mod connection;
 mod consumer;
 mod credentials;
+mod event;
 mod failure;
 mod filter;
 mod health;
@@ -20,6 +21,7 @@ mod moment;
 mod note;
 mod output;
 mod password;
+mod payload;
 mod poll;
 mod producer;
 mod publish;
@@ -103,6 +105,7 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
         Command::Consumer(args) => consumer::run(&connect()?, output, args).await,
         Command::User(args) => user::run(&connect()?, output, args).await,
         Command::Key(args) => key::run(&connect()?, output, args).await,
+        Command::Event(args) => event::run(&connect()?, output, args).await,
         Command::Publish(args) => publish::run(&connect()?, output, args).await,
         Command::Tail(args) => tail::run(connect()?, output, args, client.verbose).await,
     }

@@ -56,6 +56,13 @@ impl Output {
         }
     }
 
+    /// Messages of one kind as a part of a long table, the first one with headers.
+    pub(super) fn page<M>(self, listing: &Listing<M>, messages: &[M], first: bool) -> Result<(), Failure> {
+        let text = table(listing.columns, messages.iter().map(listing.cells).collect());
+        let header = if first { 0 } else { text.find('\n').map_or(0, |end| end + 1) };
+        print(&text[header..])
+    }
+
     /// A remark for people about what was done; programs see the exit code.
     pub(super) fn done(self, text: &str) -> Result<(), Failure> {
         match self.format {

@@ -2,6 +2,7 @@
 
 mod event;
 mod lines;
+mod pipeline;
 mod send;
 
 use std::path::PathBuf;
@@ -11,13 +12,16 @@ use prost_types::Timestamp;
 
 use self::{
     lines::{LINE_BYTES, Source},
+    pipeline::Pipeline,
     send::Publisher,
 };
 use super::{connection::Connection, failure::Failure, filter::attribute, moment::moment, output::Output};
 
 const EXAMPLES: &str = "\
 Each line of standard input is one event, unless --data or --file is given. All events get an id, so that repeating a
-call that was cut off stores nothing twice.
+call that was cut off stores nothing twice. Lines are sent ahead of the answers to those before them: after a refusal
+nothing more is sent, and what was on its way is recorded and printed. With --expected-head each group of lines waits
+for the one before it.
 
 Examples:
   eventflow publish orders --type order.placed --key order-1 --data '{\"order\":1}'
@@ -115,6 +119,9 @@ pub(super) async fn run(connection: &Connection, output: Output, args: PublishAr
     }
     let source = if envelope { Source::Envelopes } else { Source::Payloads(Box::new(template)) };
     let mut groups = lines::read(source, LINE_BYTES)?;
+    if publisher.may_send_ahead() {
+        return Pipeline::new(&mut publisher, groups).run().await;
+    }
     while let Some(group) = groups.recv().await {
         let lines::Group { events, failure } = group;
         if !events.is_empty() {

@@ -38,15 +38,29 @@ impl<'a> Publisher<'a> {
         Self { connection, output, topic, validate_only, expected_head }
     }
 
-    /// Sends a group until it is recorded, refused, or its time is over. The events need ids.
-    pub(super) async fn send(&mut self, events: Vec<v1::NewEvent>) -> Result<(), Failure> {
-        let request = v1::PublishRequest {
+    /// Whether groups may be sent ahead of the answers to those before them.
+    pub(super) fn may_send_ahead(&self) -> bool {
+        self.expected_head.is_none() && !self.validate_only
+    }
+
+    /// The server.
+    pub(super) fn connection(&self) -> &'a Connection {
+        self.connection
+    }
+
+    /// The request for a group.
+    pub(super) fn request(&self, events: Vec<v1::NewEvent>) -> v1::PublishRequest {
+        v1::PublishRequest {
             topic: self.topic.clone(),
             events,
             expected_head_offset: self.expected_head,
             validate_only: self.validate_only,
-        };
-        let published = self.publish(request).await?.published;
+        }
+    }
+
+    /// Sends a group until it is recorded, refused, or its time is over. The events need ids.
+    pub(super) async fn send(&mut self, events: Vec<v1::NewEvent>) -> Result<(), Failure> {
+        let published = self.publish(self.request(events)).await?.published;
         if let Some(head) = self.expected_head.filter(|_| !self.validate_only) {
             // The next group follows on this one; nobody may have written between.
             let newest = published.iter().map(|event| event.offset).max();
@@ -74,7 +88,8 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    fn print(&self, published: &[v1::Published]) -> Result<(), Failure> {
+    /// Prints where events are recorded.
+    pub(super) fn print(&self, published: &[v1::Published]) -> Result<(), Failure> {
         let mut text = String::new();
         for event in published {
             if self.output.is_json() {
@@ -89,7 +104,7 @@ impl<'a> Publisher<'a> {
 }
 
 /// The events have ids, so that a repeat is safe also when the outcome is unknown.
-fn may_repeat(status: &Status) -> bool {
+pub(super) fn may_repeat(status: &Status) -> bool {
     use tonic_types::StatusExt;
     let full = || status.code() == Code::ResourceExhausted && status.get_details_retry_info().is_some();
     is_unavailable(status) || full()

@@ -1,6 +1,5 @@
 //! Events on standard output.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::io::{AsyncWriteExt, Stdout};
 
 use crate::{
@@ -9,8 +8,9 @@ use crate::{
         json::{self, Defaults},
         moment::show_time,
         output::{Output, cell, plain},
+        payload::payload,
     },
-    proto::v1::{Event, event::Payload},
+    proto::v1::Event,
 };
 
 /// Writes events to standard output. Waiting for a slow reader of it does not hold up the other tasks.
@@ -43,11 +43,7 @@ impl Printer {
 
 /// Offset, recorded time, type, key and payload.
 fn text(event: &Event) -> String {
-    let payload = match &event.payload {
-        Some(Payload::Text(text)) => plain(text),
-        Some(Payload::Data(data)) if !data.is_empty() => format!("base64:{}", STANDARD.encode(data)),
-        Some(Payload::Data(_)) | None => String::new(),
-    };
+    let payload = payload(event);
     let time = show_time(event.recorded_time.as_ref());
     let line = format!("{}  {time}  {}  {}  {payload}", event.offset, plain(&event.r#type), cell(&event.key));
     line.trim_end_matches(' ').to_owned()
@@ -55,7 +51,8 @@ fn text(event: &Event) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Payload, text};
+    use super::{Event, text};
+    use crate::proto::v1::event::Payload;
 
     #[test]
     fn a_line_is_offset_time_type_key_and_payload() {

@@ -2,11 +2,13 @@
 
 mod codes;
 mod consumers;
+mod event;
 mod first_start;
 mod login;
 mod manage;
 mod migrate;
 mod people;
+mod pipeline;
 mod publish;
 mod resume;
 mod secrets;

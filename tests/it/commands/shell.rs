@@ -153,11 +153,14 @@ pub(super) async fn finished(mut command: Command, input: &str) -> Done {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A command that reads no input may have ended by now.
-    let _closed = stdin.write_all(input.as_bytes()).await;
-    drop(stdin);
-    let output = timeout(PATIENCE, child.wait_with_output()).await;
-    let output = output.unwrap_or_else(|_| panic!("{command:?} did not end")).unwrap();
+    let write = async move {
+        // A command that reads no input, or not all of it, may have ended by now.
+        let _closed = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+    };
+    // At the same time: it may print more than a pipe takes before it has read everything.
+    let done = timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write).0 }).await;
+    let output = done.unwrap_or_else(|_| panic!("{command:?} did not end")).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
