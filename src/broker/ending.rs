@@ -98,6 +98,13 @@ impl Subscription {
         Frame::Closing { reason, remaining: Duration::ZERO }
     }
 
+    /// Says that the topic was deleted.
+    pub(super) fn deleted(&mut self) -> Frame {
+        let topic = self.handle.topic.settings.name.clone();
+        self.broker.forget_topic(&topic);
+        self.close(ClosingReason::Deleted, SubscribeError::TopicNotFound { topic })
+    }
+
     pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
         if let Reader::Consumer { hold, .. } = &mut self.reader {

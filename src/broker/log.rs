@@ -193,8 +193,11 @@ impl TopicLog {
 
     /// Takes in what this process appended, and wakes the topic's readers.
     pub(super) fn appended(&self, segment: Arc<Segment>, sent: u64) {
+        let incarnation = *self.context.store.incarnation().borrow();
         let mut state = self.state.lock();
         let joined = match state.ring.tail() {
+            // What is in memory may be of a log that lost its tail; behind that, this would hide the loss.
+            _ if !state.is_verified(incarnation) => false,
             // Nobody has read the topic yet: what was appended is its tail.
             None => {
                 state.ring.begin(segment.first().previous());
@@ -267,7 +270,12 @@ impl TopicLog {
         }
         let more = read.more;
         let segment = Arc::new(segment);
+        let incarnation = *self.context.store.incarnation().borrow();
         let mut state = self.state.lock();
+        if !state.is_verified(incarnation) {
+            // It may have changed since it was read: the next read finds out.
+            return Ok(Found::Events { segment, behind: more });
+        }
         let behind = more && state.ring.tail() != Some(after);
         // What is beyond the tail is newer than all that is in memory, and what readers want.
         if !more || state.ring.tail().is_some() {

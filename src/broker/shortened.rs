@@ -132,7 +132,7 @@ impl TopicLog {
 
 impl State {
     /// Whether what is in memory is known to be in the log of this incarnation.
-    fn is_verified(&self, incarnation: Incarnation) -> bool {
+    pub(super) fn is_verified(&self, incarnation: Incarnation) -> bool {
         self.verified == incarnation && !self.suspect
     }
 }

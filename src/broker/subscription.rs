@@ -315,11 +315,7 @@ impl Subscription {
             }
             Ok(Found::Nothing) => self.wait(true).await,
             Ok(Found::Trimmed { to }) => Some(self.trimmed(to)),
-            Ok(Found::Deleted) => {
-                let topic = self.handle.topic.settings.name.clone();
-                self.broker.forget_topic(&topic);
-                Some(Ok(self.close(ClosingReason::Deleted, SubscribeError::TopicNotFound { topic })))
-            }
+            Ok(Found::Deleted) => Some(Ok(self.deleted())),
             // By now, others may have published in the place of what was lost.
             Ok(Found::Shortened { head }) => Some(Err(self.lost_tail().unwrap_or_else(|| self.shortened(head)))),
             Err(error) if error.is_retryable() => {

@@ -125,6 +125,18 @@ async fn a_lost_tail_is_noticed_by_a_publisher_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_tail_is_noticed_by_who_publishes_more_at_once_than_was_lost() {
+    let Failover { server, client, proxy, replica, orders, calm, newcomer: _ } = failover().await;
+    proxy.retarget(replica.socket());
+    let others = || vec![event("in the place of what was lost"); 3 * LOST as usize];
+    let publish = async || client.publish("orders", others()).await.ok();
+    let published = eventually_within(3 * DEADLINE, "a publish to be acknowledged", publish).await;
+    assert_eq!(published[0].offset, KEPT + 1);
+    assert_eq!(ends_shortened(orders, Some(KEPT + LOST)).await, KEPT);
+    go_on(&server, &client, calm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_tail_is_noticed_when_others_have_published_more_than_was_lost() {
     let Failover { server, client, proxy, replica, orders, calm, newcomer } = failover().await;
     let url = replica.url("postgres");
