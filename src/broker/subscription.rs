@@ -9,7 +9,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    Broker, ClosingReason, Frame, Position,
+    Broker, Frame, Position,
     ending::next_credential_check,
     frame::{Run, RunCap},
     holds::Hold,
