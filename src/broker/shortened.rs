@@ -136,3 +136,94 @@ impl State {
         self.verified == incarnation && !self.suspect
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use crate::{
+        broker::{
+            log::{LogContext, TopicLog},
+            ring::RingBudget,
+            topic_counters::TopicCounters,
+        },
+        domain::{
+            AppendBatch, BatchId, EventBody, NewTopic, Offset, Payload, PendingEvent, SeenHead, Segment, Timestamp,
+            TopicId, TopicName,
+        },
+        notify::Hub,
+        shutdown::Shutdown,
+        store::{Appended, SharedStore, sqlite::SqliteStore},
+    };
+
+    fn events(count: usize) -> Vec<PendingEvent> {
+        let body = EventBody {
+            r#type: "t".into(),
+            key: Default::default(),
+            id: Default::default(),
+            source: "/s".into(),
+            time: None,
+            content_type: Default::default(),
+            attributes: Default::default(),
+            correlation_id: Default::default(),
+            causation_id: Default::default(),
+            payload: Payload::Text("x".into()),
+            producer: Default::default(),
+        };
+        vec![PendingEvent { body, identity: None }; count]
+    }
+
+    /// Appends to the store, and returns what was recorded there.
+    async fn append(store: &SharedStore, topic: TopicId, count: usize) -> Arc<Segment> {
+        let (id, seen) = (BatchId::random(), SeenHead::default());
+        let batch = AppendBatch { id, seen, expected_head: None, events: events(count) };
+        match store.append(topic, &batch).await.unwrap() {
+            Appended::Stored { first, recorded_time } => {
+                Arc::new(Segment::recorded(first, recorded_time, batch.events).unwrap())
+            }
+            Appended::Known(known) => panic!("no event has an id: {known:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_loss_is_found_although_more_was_appended_since_than_was_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: SharedStore = Arc::new(SqliteStore::open(folder.path()).await.unwrap());
+        let name = TopicName::parse("orders").unwrap();
+        let new = NewTopic {
+            name: name.clone(),
+            description: String::new(),
+            retention: None,
+            retention_bytes: 0,
+            sealed: false,
+        };
+        let topic = store.create_topic(&new).await.unwrap();
+        let context = Arc::new(LogContext {
+            store: store.clone(),
+            hub: Hub::new(),
+            shutdown: Shutdown::default(),
+            budget: RingBudget::new(1 << 20, 1 << 20),
+            reads: Semaphore::new(1),
+            rests: Arc::new(Semaphore::new(1)),
+        });
+        let log = TopicLog::new(topic.id, topic.log_id, TopicCounters::new(&name), context);
+
+        log.appended(append(&store, topic.id, 20).await, log.clock());
+        let time = Timestamp::from_micros(1).unwrap();
+        let lost = Segment::recorded(Offset::new(21).unwrap(), time, events(10)).unwrap();
+        log.appended(Arc::new(lost), log.clock());
+        log.lost_tail(log.known_end(), Offset::new(20).unwrap());
+        // Its end is beyond the old one, and the store has it.
+        log.appended(append(&store, topic.id, 25).await, log.clock());
+
+        log.verify().await.unwrap();
+        assert_eq!((log.losses().count, log.losses().head.get()), (1, 20));
+        // Once only: what is in memory from here on is the log that is.
+        log.appended(append(&store, topic.id, 1).await, log.clock());
+        log.verify().await.unwrap();
+        assert_eq!(log.losses().count, 1);
+        store.close().await;
+    }
+}
