@@ -28,8 +28,8 @@ use crate::{shutdown::Shutdown, telemetry::metric};
 const GREETING: Duration = Duration::from_secs(10);
 /// Refusals that are being said at once; beyond that, connections are closed without a word.
 const REFUSALS: usize = 64;
-/// How long a refused client may take to hear it.
-const REFUSAL: Duration = Duration::from_secs(1);
+/// How long a client may take to hear the last words: a refusal, or the ends of its calls in a drain.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Pause after the system refused to accept, as when the process has too many files open.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -149,7 +149,7 @@ impl Gate {
                 io::Result::Ok(())
             };
             // A client that does not listen is not told.
-            let _ = timeout(REFUSAL, said).await;
+            let _ = timeout(LAST_WORDS, said).await;
             drop(permit);
         });
     }
@@ -173,6 +173,8 @@ impl axum::serve::Listener for Gate {
 pub(super) struct Connection {
     stream: TcpStream,
     greeting: Option<Greeting>,
+    /// Set once nothing more is said: until when it is listened to.
+    linger: Option<Pin<Box<Sleep>>>,
     spoken: Spoken,
     _slot: OwnedSemaphorePermit,
 }
@@ -190,7 +192,7 @@ impl Connection {
         if spoken == Spoken::Grpc {
             gauge!(metric::CONNECTIONS).increment(1.0);
         }
-        Self { stream, greeting: Some(greeting), spoken, _slot: slot }
+        Self { stream, greeting: Some(greeting), linger: None, spoken, _slot: slot }
     }
 }
 
@@ -249,7 +251,26 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Says that nothing more comes, and listens until the client has closed its side, for a moment at most.
+    /// A socket that is closed with bytes unread takes back what was said last (RFC 1122, section 4.2.2.13):
+    /// a client that still sends would never hear why its stream ended.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        let linger = match &mut this.linger {
+            Some(linger) => linger,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                this.linger.insert(Box::pin(sleep(LAST_WORDS)))
+            }
+        };
+        let mut unread = [0; 4096];
+        while linger.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut unread);
+            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

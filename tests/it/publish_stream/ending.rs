@@ -51,7 +51,7 @@ on_both_stores! {
             let (answers, closing, end) = pipe.rest().await;
             assert!(answers.iter().map(|answer| answer.0).eq(501..=500 + answers.len() as i64));
             assert!(answers.iter().map(|answer| offsets(answer)[0]).eq(501..=500 + answers.len() as i64));
-            assert_eq!(closing, Some(Reason::Draining));
+            assert_eq!(closing, Some(Reason::Draining), "{end:?}");
             assert_refused(&end.unwrap_err(), Code::Unavailable, "DRAINING");
             500 + answers.len() as i64
         };
