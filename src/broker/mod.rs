@@ -70,7 +70,7 @@ pub use poll::{Poll, Polled};
 pub use producers::ProducersError;
 pub use publish::{Publish, PublishError, Published, Refusal};
 pub use publish_stream::{PublishStream, PublishStreamError, Submitted};
-pub use streams::StreamRoom;
+pub use streams::{NoRoom, StreamRoom};
 pub use subscribe::{CredentialEnd, Source, StopAt, Subscribe, SubscribeError};
 pub use subscription::Subscription;
 pub use topics::{TopicsError, Trimmed};

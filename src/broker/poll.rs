@@ -75,7 +75,7 @@ impl Broker {
             return Err(SubscribeError::Draining);
         }
         // A call that waits lives as a stream does.
-        let _room = if request.wait.is_zero() { None } else { Some(self.room_to_subscribe(principal)?) };
+        let _room = if request.wait.is_zero() { None } else { Some(self.room_for_stream(principal)?) };
         let consumer = self.pollable(principal, &request.consumer).await?;
         let handle = self.existing(&consumer.settings.topic).await?;
         if handle.topic.id != consumer.topic_id {

@@ -3,7 +3,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bytestring::ByteString;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -39,20 +38,9 @@ pub struct PublishStream {
 /// Why a stream was refused, or ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishStreamError {
-    /// As many streams are open as this server has room for.
-    #[error("{limit} streams are open, as many as this server takes; close some, or use another server")]
-    TooManyStreams {
-        /// How many that is.
-        limit: usize,
-    },
-    /// The caller has as many streams open as anybody may have.
-    #[error("{principal} has {limit} streams open, as many as one principal may have; close some")]
-    TooManyOwnStreams {
-        /// The caller.
-        principal: ByteString,
-        /// How many that is.
-        limit: usize,
-    },
+    /// As many streams are open as may be.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The server stops.
     #[error("the server is draining; connect again")]
     Draining,
@@ -89,12 +77,7 @@ impl Broker {
         if self.shutdown().is_draining() {
             return Err(PublishStreamError::Draining);
         }
-        let room = self.room_for_stream(&principal).map_err(|none| match none {
-            NoRoom::Server(limit) => PublishStreamError::TooManyStreams { limit },
-            NoRoom::Principal(limit) => {
-                PublishStreamError::TooManyOwnStreams { principal: principal.name.clone(), limit }
-            }
-        })?;
+        let room = self.room_for_stream(&principal)?;
         let now = Instant::now();
         let stream = PublishStream {
             ends_at: now + self.stream_age(),

@@ -33,12 +33,22 @@ pub struct StreamRoom {
 }
 
 /// There is no room for another stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoRoom {
-    /// On this server.
-    Server(usize),
-    /// For this principal.
-    Principal(usize),
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// As many streams are open as this server has room for.
+    #[error("{limit} streams are open, as many as this server takes; close some, or use another server")]
+    Server {
+        /// How many that is.
+        limit: usize,
+    },
+    /// The caller has as many streams open as anybody may have.
+    #[error("{principal} has {limit} streams open, as many as one principal may have; close some")]
+    Principal {
+        /// The caller.
+        principal: ByteString,
+        /// How many that is.
+        limit: usize,
+    },
 }
 
 impl Streams {
@@ -51,11 +61,11 @@ impl Streams {
     pub(super) fn open(self: &Arc<Self>, principal: &ByteString) -> Result<StreamRoom, NoRoom> {
         let mut by_principal = self.by_principal.lock();
         if self.open.load(Ordering::Relaxed) >= self.limit {
-            return Err(NoRoom::Server(self.limit));
+            return Err(NoRoom::Server { limit: self.limit });
         }
         let own = by_principal.entry(principal.clone()).or_default();
         if *own >= self.principal_limit {
-            return Err(NoRoom::Principal(self.principal_limit));
+            return Err(NoRoom::Principal { principal: principal.clone(), limit: self.principal_limit });
         }
         *own += 1;
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -98,9 +108,9 @@ mod tests {
         let streams = Streams::new(3, 2);
         let first = streams.open(&"ada".into()).unwrap();
         let _second = streams.open(&"ada".into()).unwrap();
-        assert_eq!(streams.open(&"ada".into()).unwrap_err(), NoRoom::Principal(2));
+        assert_eq!(streams.open(&"ada".into()).unwrap_err(), NoRoom::Principal { principal: "ada".into(), limit: 2 });
         let _third = streams.open(&"bob".into()).unwrap();
-        assert_eq!(streams.open(&"bob".into()).unwrap_err(), NoRoom::Server(3));
+        assert_eq!(streams.open(&"bob".into()).unwrap_err(), NoRoom::Server { limit: 3 });
         drop(first);
         drop(streams.open(&"ada".into()).unwrap());
         assert_eq!(streams.by_principal.lock().len(), 2);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Broker, ClosingReason,
-    streams::{NoRoom, StreamRoom},
+    streams::NoRoom,
     subscription::{Reader, Subscription},
     topic_cache::TopicHandle,
 };
@@ -159,20 +159,9 @@ pub enum SubscribeError {
         /// Up to here nothing changed, as far as the server can tell.
         head: Offset,
     },
-    /// As many streams are open as this server has room for.
-    #[error("{limit} streams are open, as many as this server takes; close some, or use another server")]
-    TooManyStreams {
-        /// How many that is.
-        limit: usize,
-    },
-    /// The caller has as many streams open as anybody may have.
-    #[error("{principal} has {limit} streams open, as many as one principal may have; close some")]
-    TooManyOwnStreams {
-        /// The caller.
-        principal: ByteString,
-        /// How many that is.
-        limit: usize,
-    },
+    /// As many streams are open as may be.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The server stops.
     #[error("the server is draining; connect again")]
     Draining,
@@ -214,7 +203,7 @@ impl Broker {
         if self.shutdown().is_draining() {
             return Err(SubscribeError::Draining);
         }
-        let room = self.room_to_subscribe(&principal)?;
+        let room = self.room_for_stream(&principal)?;
         let (reader, handle) = match &request.from {
             Source::Topic { name, .. } => {
                 let denied =
@@ -249,13 +238,6 @@ impl Broker {
         let mut subscription = Subscription::new(self.clone(), id, principal, request, reader, handle, room);
         subscription.begin().await?;
         Ok(subscription)
-    }
-
-    pub(super) fn room_to_subscribe(&self, principal: &Principal) -> Result<StreamRoom, SubscribeError> {
-        self.room_for_stream(principal).map_err(|none| match none {
-            NoRoom::Server(limit) => SubscribeError::TooManyStreams { limit },
-            NoRoom::Principal(limit) => SubscribeError::TooManyOwnStreams { principal: principal.name.clone(), limit },
-        })
     }
 
     pub(super) async fn existing(&self, topic: &TopicName) -> Result<TopicHandle, SubscribeError> {

@@ -12,7 +12,7 @@ use tracing::error;
 use super::reason::Reason;
 use crate::{
     auth::AuthError,
-    broker::{CommitOffsetError, ConsumersError, CredentialEnd, HistoryError, SubscribeError, TopicsError},
+    broker::{CommitOffsetError, ConsumersError, CredentialEnd, HistoryError, NoRoom, SubscribeError, TopicsError},
     domain::Invalid,
     store::StoreError,
 };
@@ -195,6 +195,16 @@ fn consumer_not_found(message: impl ToString, consumer: impl ToString) -> Proble
         .resource("consumer", consumer)
 }
 
+impl From<NoRoom> for Problem {
+    fn from(none: NoRoom) -> Self {
+        let message = none.to_string();
+        match none {
+            NoRoom::Server { .. } => too_many_streams(message, "server"),
+            NoRoom::Principal { principal, .. } => too_many_streams(message, &principal),
+        }
+    }
+}
+
 impl From<SubscribeError> for Problem {
     fn from(error: SubscribeError) -> Self {
         let message = error.to_string();
@@ -223,8 +233,7 @@ impl From<SubscribeError> for Problem {
                 tracing::error!(%topic, %head, "{message}");
                 Self::new(Reason::LogShortened, message).with("topic", topic).with("head_offset", head)
             }
-            SubscribeError::TooManyStreams { .. } => too_many_streams(message, "server"),
-            SubscribeError::TooManyOwnStreams { principal, .. } => too_many_streams(message, &principal),
+            SubscribeError::NoRoom(none) => none.into(),
             SubscribeError::Draining => draining(message),
             SubscribeError::Rotated(_) => Self::new(Reason::StreamRotated, message).retry(Duration::ZERO),
             SubscribeError::CredentialEnded(CredentialEnd::Expired) => AuthError::Expired.into(),

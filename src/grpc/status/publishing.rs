@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::error;
 
-use super::{Problem, STORE_RETRY, chain, denied, draining, too_many_streams, topic_not_found};
+use super::{Problem, STORE_RETRY, chain, denied, draining, topic_not_found};
 use crate::{
     auth::AuthError,
     broker::{PublishError, PublishStreamError, Refusal},
@@ -55,8 +55,7 @@ impl From<PublishStreamError> for Problem {
     fn from(error: PublishStreamError) -> Self {
         let message = error.to_string();
         match error {
-            PublishStreamError::TooManyStreams { .. } => too_many_streams(message, "server"),
-            PublishStreamError::TooManyOwnStreams { principal, .. } => too_many_streams(message, &principal),
+            PublishStreamError::NoRoom(none) => none.into(),
             PublishStreamError::Draining => draining(message),
             PublishStreamError::Rotated => Self::new(Reason::StreamRotated, message).retry(Duration::ZERO),
             PublishStreamError::CredentialEnded { expired: true } => AuthError::Expired.into(),
