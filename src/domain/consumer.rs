@@ -101,6 +101,14 @@ pub struct NewConsumer {
 pub struct ConsumerChange {
     /// Which events it wants.
     pub filter: Option<Filter>,
+    /// How long a delivery stays leased. This and what follows is for MODE_QUEUE.
+    pub lease: Option<Duration>,
+    /// Pauses before the 2nd, 3rd, … attempt; the last one repeats.
+    pub backoff: Option<Vec<Duration>>,
+    /// Deliveries before an event becomes a dead letter.
+    pub max_attempts: Option<u32>,
+    /// Deliveries leased at once, over all streams.
+    pub max_in_flight: Option<u32>,
 }
 
 /// A hold that was renewed, and what was done to its consumer meanwhile.

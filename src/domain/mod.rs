@@ -14,6 +14,7 @@ mod name;
 mod offset;
 mod permission;
 mod principal;
+mod queue;
 mod server;
 mod time;
 mod topic;
@@ -31,6 +32,10 @@ pub use name::{NAME_RULE, check_name};
 pub use offset::{Bounds, Offset};
 pub use permission::{Access, Permission};
 pub use principal::{Caller, CredentialRef, Principal, ProducerName, Role, Username};
+pub use queue::{
+    Attempt, Candidate, Claimed, DeadCause, DeadLetter, DeadLetters, KeyHash, LeaseId, Leased, Moved, QueueClaim,
+    QueueStatus, Release, Settled, Settlement, Taker, Unsettled, Verdict,
+};
 pub use server::RunningServer;
 pub use time::Timestamp;
 pub use topic::{LogId, NewTopic, Topic, TopicChange, TopicId, TopicName, TopicPattern};

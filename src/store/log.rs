@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Removed, StoreError};
-use crate::domain::{AppendBatch, Bounds, IdKey, KnownId, LogId, Offset, ReadCap, Segment, Timestamp, TopicId};
+use crate::domain::{AppendBatch, Bounds, Event, IdKey, KnownId, LogId, Offset, ReadCap, Segment, Timestamp, TopicId};
 
 /// Appending to logs and reading them.
 #[async_trait]
@@ -45,6 +45,10 @@ pub trait LogStore {
     ///
     /// `trimmed_to` belongs to the same instant as the events. A topic that does not exist is `None`.
     async fn read_back(&self, topic: TopicId, up_to: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError>;
+
+    /// The events at some offsets, which ascend, as far as they are kept: of the first ones, until their stored
+    /// runs have `bytes`, but at least of one run. A topic that does not exist is `None`.
+    async fn pick(&self, topic: TopicId, offsets: &[Offset], bytes: usize) -> Result<Option<Picked>, StoreError>;
 
     /// What these topics hold; those that do not exist are left out. One statement.
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError>;
@@ -118,6 +122,17 @@ pub struct LogRead {
     /// A cap ended the read: there may be more. If not, the events end at the head of that instant; those
     /// of [`LogStore::read_back`] begin with the oldest one kept.
     pub more: bool,
+}
+
+/// Events that were picked.
+#[derive(Debug)]
+pub struct Picked {
+    /// Those that are kept, in order.
+    pub events: Vec<Event>,
+    /// All of the offsets up to this one were looked for; the others are to be asked for again.
+    pub up_to: Offset,
+    /// The last offset that was trimmed, at the same instant.
+    pub trimmed_to: Offset,
 }
 
 /// What a topic holds, among others.

@@ -13,6 +13,7 @@ mod log;
 mod migration;
 pub mod postgres;
 mod producers;
+mod queue;
 mod servers;
 mod sessions;
 pub mod sqlite;
@@ -31,9 +32,10 @@ use crate::domain::Incarnation;
 pub use consumers::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError};
 pub use error::{OpenError, StoreError};
 pub use keys::{ApiKeyRecord, KeyOwner, KeyStore, Whose};
-pub use log::{AppendError, Appended, LogRead, LogStore, TopicHead};
+pub use log::{AppendError, Appended, LogRead, LogStore, Picked, TopicHead};
 pub use migration::Migration;
 pub use producers::{NewProducer, Producer, ProducerChange, ProducerStore, RegisterProducerError};
+pub use queue::{ClaimError, QueueStore, SettleError, WAITING_MAX};
 pub use servers::ServerStore;
 pub use sessions::{RefreshTrade, Refreshed, SessionRecord, SessionStore, SigningKey, SigningKeyStore};
 pub use topics::{DeleteTopicError, Removed, TopicError, TopicStore};
@@ -52,6 +54,7 @@ pub trait Store:
     + SigningKeyStore
     + KeyStore
     + ServerStore
+    + QueueStore
     + Send
     + Sync
     + 'static

@@ -77,7 +77,7 @@ pub(crate) fn consumer_update(
     let name = checks.consumer("name", &name);
     let filter = wanted.map(|wanted| filter(&mut checks, "filter", Some(wanted)));
     let for_queue = lease.is_some() || backoff.is_some() || max_attempts.is_some() || max_in_flight.is_some();
-    checks.finish(name.map(|name| (name, ConsumerChange { filter }, for_queue)))
+    checks.finish(name.map(|name| (name, ConsumerChange { filter, ..ConsumerChange::default() }, for_queue)))
 }
 
 /// Where a consumer is to go on, and which.

@@ -70,7 +70,7 @@ impl ConsumerStore for PostgresStore {
     }
 
     async fn delete_consumer(&self, name: &ConsumerName) -> Result<Option<ConsumerId>, StoreError> {
-        let statement = sqlx::query("select eventflow.delete_consumer_v2($1) as id").bind(name.as_str());
+        let statement = sqlx::query("select eventflow.delete_consumer_v3($1) as id").bind(name.as_str());
         let row = self.control.one("delete_consumer", statement).await?;
         Ok(rows::get::<Option<i32>>(&row, "id")?.map(ConsumerId))
     }

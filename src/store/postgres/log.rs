@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{PostgresStore, append, read, rows, trim};
 use crate::{
     domain::{AppendBatch, Bounds, ContentHash, IdKey, KnownId, LogId, Offset, ReadCap, Timestamp, TopicId},
-    store::{AppendError, Appended, LogRead, LogStore, Removed, StoreError, TopicHead},
+    store::{AppendError, Appended, LogRead, LogStore, Picked, Removed, StoreError, TopicHead},
 };
 
 #[async_trait]
@@ -36,6 +36,10 @@ impl LogStore for PostgresStore {
 
     async fn read_back(&self, topic: TopicId, up_to: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {
         read::read_back(self, topic, up_to, cap).await
+    }
+
+    async fn pick(&self, topic: TopicId, offsets: &[Offset], bytes: usize) -> Result<Option<Picked>, StoreError> {
+        read::pick(self, topic, offsets, bytes).await
     }
 
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError> {

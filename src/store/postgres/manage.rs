@@ -23,10 +23,15 @@ pub(super) async fn update(
     name: &ConsumerName,
     change: &ConsumerChange,
 ) -> Result<Option<Consumer>, StoreError> {
-    let ConsumerChange { filter } = change;
-    let sql = "select (s.c).* from (select eventflow.update_consumer_v1($1, $2) as c) s where (s.c).id is not null";
-    let filter = filter.as_ref().map(|filter| Json(StoredFilter::of(filter)));
-    let statement = sqlx::query(sql).bind(name.as_str()).bind(filter);
+    let ConsumerChange { filter, lease, backoff, max_attempts, max_in_flight } = change;
+    let pauses = |backoff: &Vec<Duration>| backoff.iter().map(|&pause| rows::to_micros(pause)).collect::<Vec<_>>();
+    let statement = sqlx::query(include_str!("sql/update_consumer.sql"))
+        .bind(name.as_str())
+        .bind(filter.as_ref().map(|filter| Json(StoredFilter::of(filter))))
+        .bind(lease.map(rows::to_micros))
+        .bind(backoff.as_ref().map(pauses))
+        .bind(max_attempts.map(i64::from))
+        .bind(max_in_flight.map(i64::from));
     consumer(store.control.optional("update_consumer", statement).await?)
 }
 

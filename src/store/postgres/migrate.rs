@@ -43,7 +43,7 @@ pub(super) async fn migrate(
     migrator.run_direct(None, &mut connection, false).await.map_err(|error| self::failed(Box::new(error)))?;
     let other = row.try_get::<&str, _>("role").map_err(failed)? != server_role;
     if other {
-        let grant = sqlx::query("select eventflow.grant_server_v3($1)").bind(server_role);
+        let grant = sqlx::query("select eventflow.grant_server_v4($1)").bind(server_role);
         grant.execute(&mut connection).await.map_err(failed)?;
     }
     let replaced = if restored { Some(after_restore(&mut connection).await?) } else { None };
@@ -64,7 +64,7 @@ async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error>
 
 /// Gives every topic a new log; the topics in the order of names.
 async fn after_restore(connection: &mut PgConnection) -> Result<Vec<(TopicName, LogId)>, OpenError> {
-    let statement = sqlx::query("select topic, log_id from eventflow.after_restore_v1() order by topic");
+    let statement = sqlx::query("select topic, log_id from eventflow.after_restore_v2() order by topic");
     let found = statement.fetch_all(connection).await.map_err(|error| failed(Box::new(error)))?;
     let topic = |row| Ok((rows::parsed(row, "topic", TopicName::parse)?, LogId(rows::get(row, "log_id")?)));
     let topics: Result<_, StoreError> = found.iter().map(topic).collect();

@@ -20,6 +20,7 @@ mod migrate;
 mod open;
 mod options;
 mod producers;
+mod queue;
 mod read;
 mod rows;
 mod servers;
@@ -50,6 +51,8 @@ pub struct PostgresStore {
     appends: Lane,
     /// Reads of logs, which may be large.
     reads: Lane,
+    /// Leases and settlements, which wait for each other.
+    queues: Lane,
     /// Everything else; small, and never behind a large read.
     control: Lane,
     server: Arc<ServerWatch>,
@@ -98,7 +101,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        futures::join!(self.appends.close(), self.reads.close(), self.control.close());
+        futures::join!(self.appends.close(), self.reads.close(), self.queues.close(), self.control.close());
     }
 
     fn statement_counts(&self) -> Vec<(&'static str, u64)> {
@@ -106,7 +109,12 @@ impl Store for PostgresStore {
     }
 
     fn pools(&self) -> Vec<Pool> {
-        vec![self.appends.pool("appends"), self.reads.pool("reads"), self.control.pool("control")]
+        vec![
+            self.appends.pool("appends"),
+            self.reads.pool("reads"),
+            self.queues.pool("queues"),
+            self.control.pool("control"),
+        ]
     }
 }
 
@@ -114,8 +122,10 @@ impl Store for PostgresStore {
 const STATEMENTS: &[&str] = &[
     "add_first_signing_key",
     "append",
+    "attend",
     "beat",
     "before_time",
+    "claim",
     "clear_holds",
     "commit_offset",
     "connections",
@@ -123,11 +133,13 @@ const STATEMENTS: &[&str] = &[
     "create_session",
     "create_topic",
     "create_user",
+    "dead_letters",
     "delete_consumer",
     "delete_producer",
     "delete_topic",
     "delete_user",
     "deleted_topics",
+    "discard",
     "end_session",
     "expire",
     "find_api_key",
@@ -148,12 +160,16 @@ const STATEMENTS: &[&str] = &[
     "list_topics",
     "list_users",
     "pause_consumer",
+    "pick",
     "ping",
+    "queue_status",
     "read",
     "read_back",
+    "redrive",
     "refresh_session",
     "register_consumer",
     "register_producer",
+    "release",
     "release_hold",
     "renew_holds",
     "retained_topics",
@@ -163,8 +179,10 @@ const STATEMENTS: &[&str] = &[
     "seek_consumer",
     "servers",
     "set_password",
+    "settle",
     "signing_keys",
     "skip_trimmed",
+    "sweep_queues",
     "take_duty",
     "take_hold",
     "trim_begin",

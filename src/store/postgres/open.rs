@@ -34,6 +34,7 @@ pub(super) async fn open(options: &PostgresOptions) -> Result<PostgresStore, Ope
         cluster_id,
         appends: lane(options.append_connections),
         reads: lane(options.read_connections),
+        queues: lane(options.queue_connections),
         control: lane(options.control_connections),
         server: server.clone(),
         statements: statements.clone(),

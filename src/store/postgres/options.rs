@@ -17,12 +17,14 @@ pub struct PostgresOptions {
     pub append_connections: u32,
     /// Connections for reads of logs.
     pub read_connections: u32,
+    /// Connections for leases and settlements: one for each consumer that is dispatched at the same moment.
+    pub queue_connections: u32,
     /// Connections for everything else.
     pub control_connections: u32,
 }
 
 impl PostgresOptions {
-    /// The defaults for a database: migrating, safe, and 20 connections at most, so that several
+    /// The defaults for a database: migrating, safe, and 24 connections at most, so that several
     /// servers fit into the 100 that Postgres accepts by default.
     pub fn new(url: SecretString) -> Self {
         Self {
@@ -32,6 +34,7 @@ impl PostgresOptions {
             allow_unsafe: false,
             append_connections: 8,
             read_connections: 8,
+            queue_connections: 4,
             control_connections: 4,
         }
     }

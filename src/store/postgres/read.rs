@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Attributes, Event, EventBody, Offset, Payload, ReadCap, Segment, Timestamp, TopicId},
-    store::{LogRead, StoreError},
+    store::{LogRead, Picked, StoreError},
 };
 
 /// Reads events: see [`LogStore::read`](crate::store::LogStore::read).
@@ -68,6 +68,40 @@ pub(super) async fn read_back(
         run.take(row)?;
     }
     Ok(Some(LogRead { segment: Segment::new(run.events), trimmed_to, more: first > trimmed_to }))
+}
+
+/// Picks events: see [`LogStore::pick`](crate::store::LogStore::pick).
+pub(super) async fn pick(
+    store: &PostgresStore,
+    topic: TopicId,
+    offsets: &[Offset],
+    bytes: usize,
+) -> Result<Option<Picked>, StoreError> {
+    let statement = sqlx::query(include_str!("sql/pick.sql"))
+        .bind(topic.0)
+        .bind(offsets.iter().map(|offset| offset.get()).collect::<Vec<_>>())
+        .bind(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let found = store.reads.all("pick", statement).await?;
+    let Some(first) = found.first() else { return Ok(None) };
+    let trimmed_to = rows::offset(first, "trimmed_to")?;
+    let mut picked = Picked { events: Vec::new(), up_to: Offset::MAX, trimmed_to };
+    let mut usual = UsualSource::default();
+    for row in &found {
+        let Some(last) = rows::get::<Option<i64>>(row, "last_offset")?.map(rows::to_offset).transpose()? else {
+            break;
+        };
+        let first = rows::offset(row, "first_offset")?;
+        let mut columns = Columns::of(row)?;
+        for place in 0..columns.count()? {
+            let (recorded_time, body) = columns.next(&mut usual)?;
+            let offset = first.plus(place);
+            if offset > trimmed_to && offsets.binary_search(&offset).is_ok() {
+                picked.events.push(Event::new(offset, recorded_time, body));
+            }
+        }
+        picked.up_to = if rows::get(row, "more")? { last } else { Offset::MAX };
+    }
+    Ok(Some(picked))
 }
 
 /// Events as they are put together from segments.

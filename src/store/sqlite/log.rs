@@ -27,6 +27,10 @@ impl LogStore for SqliteStore {
         read::read_back(self, topic, up_to, cap).await
     }
 
+    async fn pick(&self, _: TopicId, _: &[Offset], _: usize) -> Result<Option<crate::store::Picked>, StoreError> {
+        Err(StoreError::NotNow("missing".into()))
+    }
+
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError> {
         heads::heads(self, topics).await
     }

@@ -21,7 +21,7 @@ pub(super) async fn update(
     name: &ConsumerName,
     change: &ConsumerChange,
 ) -> Result<Option<Consumer>, StoreError> {
-    let ConsumerChange { filter } = change;
+    let ConsumerChange { filter, .. } = change;
     let sql = "update consumers set revision = revision + 1, filter = coalesce(?2, filter) where name = ?1 returning *";
     let mut tx = store.begin().await?;
     let query = store.query("update_consumer", sql).bind(name.as_str()).bind(filter.as_ref().map(encode_filter));

@@ -17,6 +17,7 @@ mod manage;
 mod meta;
 mod open;
 mod producers;
+mod queue;
 mod read;
 mod remove;
 mod restored;
