@@ -35,9 +35,6 @@ pub enum ConsumersError {
         /// The topic.
         topic: TopicName,
     },
-    /// This version serves no consumers of this mode.
-    #[error("MODE_QUEUE is not served yet; use MODE_ORDERED")]
-    ModeUnavailable,
     /// The change is one for the other mode.
     #[error("consumer {consumer} is in MODE_ORDERED, which has no leases, attempts and pauses")]
     WrongMode {
@@ -82,9 +79,6 @@ impl Broker {
         new: NewConsumer,
         if_not_exists: bool,
     ) -> Result<ConsumerView, ConsumersError> {
-        if new.mode == Mode::Queue {
-            return Err(ConsumersError::ModeUnavailable);
-        }
         let topic_missing = || ConsumersError::TopicNotFound { topic: new.topic.clone() };
         let handle = self.topic_now(&new.topic).await?.ok_or_else(topic_missing)?;
         let bounds = handle.topic.bounds;

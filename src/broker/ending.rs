@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     ClosingReason, Frame,
-    subscribe::{CredentialEnd, SubscribeError},
-    subscription::{Phase, Reader, Subscription},
+    subscribe::SubscribeError,
+    subscription::{Phase, Reader, LogSubscription},
 };
 use crate::domain::{Offset, Principal, Timestamp};
 
@@ -15,16 +15,13 @@ use crate::domain::{Offset, Principal, Timestamp};
 /// within 5 s, and the answer comes from a cache.
 pub(super) const CREDENTIAL_CHECK: Duration = Duration::from_secs(3);
 
-/// The store may be asked for so long.
-const STORE_PATIENCE: Duration = Duration::from_secs(1);
-
 /// When a stream looks at its credential next: now and then, and when it ends by itself.
 pub(super) fn next_credential_check(principal: &Principal, now: Instant) -> Instant {
     let end = principal.expires.map(|end| now + end.since(Timestamp::now()).min(CREDENTIAL_CHECK));
     end.unwrap_or(now + CREDENTIAL_CHECK)
 }
 
-impl Subscription {
+impl LogSubscription {
     /// Why the stream must end now, if it must.
     pub(super) async fn closing(&mut self) -> Option<(ClosingReason, SubscribeError)> {
         if self.broker.shutdown().is_draining() {
@@ -33,19 +30,7 @@ impl Subscription {
         if let Some(end) = self.consumer_end().await {
             return Some(end);
         }
-        let now = Instant::now();
-        if self.principal.expires.is_some_and(|expires| expires <= Timestamp::now()) {
-            return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded(CredentialEnd::Expired)));
-        }
-        if now >= self.credential_at {
-            self.credential_at = next_credential_check(&self.principal, now);
-            // A store that does not answer in time says nothing about the credential.
-            let asked = timeout_at(self.soon(), self.broker.credential_end(&self.principal)).await;
-            if let Ok(Some(end)) = asked {
-                return Some((ClosingReason::CredentialEnded, SubscribeError::CredentialEnded(end)));
-            }
-        }
-        (now >= self.ends_at).then_some((ClosingReason::MaxAge, SubscribeError::Rotated(ClosingReason::MaxAge)))
+        self.life.over().await
     }
 
     /// The error to end with if the log lost its tail since the stream began, or is another one.
@@ -62,11 +47,6 @@ impl Subscription {
         SubscribeError::LogShortened { topic: self.handle.topic.settings.name.clone(), after: self.position, head }
     }
 
-    /// How long the store may be asked without the stream falling silent.
-    fn soon(&self) -> Instant {
-        self.heartbeat_at.min(Instant::now() + STORE_PATIENCE)
-    }
-
     async fn consumer_end(&self) -> Option<(ClosingReason, SubscribeError)> {
         let moved = || (ClosingReason::ConsumerChanged, SubscribeError::Rotated(ClosingReason::ConsumerChanged));
         let hold = self.reader.hold()?;
@@ -74,7 +54,7 @@ impl Subscription {
             return hold.is_changed().then(moved);
         }
         let consumer = self.reader.consumer_name()?.clone();
-        let found = timeout_at(self.soon(), self.broker.store().find_consumer(&consumer)).await;
+        let found = timeout_at(self.life.soon(), self.broker.store().find_consumer(&consumer)).await;
         match found {
             Ok(Ok(Some(found))) if found.id == hold.consumer() => {
                 // A stream that took it since has to be asked for it anew, as all others.

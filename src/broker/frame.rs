@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::queue::Deliveries;
 use crate::domain::{Bounds, Epoch, Event, Filter, LogId, Offset, Segment, SubscriptionId, TopicName};
 
 /// One message of a stream.
@@ -27,6 +28,8 @@ pub enum Frame {
         /// Everything up to here has been sent or left out by the filter.
         position: Position,
     },
+    /// Leased events.
+    Deliveries(Deliveries),
     /// Everything recorded so far has been sent.
     CaughtUp {
         /// Where that is.

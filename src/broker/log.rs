@@ -225,6 +225,12 @@ impl TopicLog {
         self.state.lock().ring.tail()
     }
 
+    /// The segment with an event, if it is in memory.
+    pub(super) fn in_memory(&self, offset: Offset) -> Option<Arc<Segment>> {
+        let state = self.state.lock();
+        (!state.suspect).then(|| state.ring.get(offset.previous()).cloned()).flatten()
+    }
+
     fn begin_read(self: &Arc<Self>, state: &mut State, after: Offset) -> watch::Receiver<Option<Answer>> {
         let (sender, receiver) = watch::channel(None);
         state.reads.insert(after, receiver.clone());

@@ -16,6 +16,7 @@ mod holds;
 mod identities;
 mod keys;
 mod lag;
+mod life;
 mod log;
 mod manage;
 mod observe;
@@ -25,6 +26,7 @@ mod presence;
 mod producers;
 mod publish;
 mod publish_stream;
+mod queue;
 mod retention;
 mod ring;
 mod shortened;
@@ -42,7 +44,8 @@ mod users;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::SystemRandom;
-use tokio::{sync::Semaphore, task::JoinError};
+use parking_lot::Mutex;
+use tokio::{sync::Semaphore, task::JoinError, time::Instant};
 use tracing::Instrument;
 
 use crate::{
@@ -55,6 +58,7 @@ use crate::{
 
 use appender::AppendContext;
 use holds::Holds;
+use queue::Queues;
 use log::LogContext;
 use ring::RingBudget;
 use streams::Streams;
@@ -66,13 +70,17 @@ pub use enrich::TRACEPARENT;
 pub use frame::{ClosingReason, Frame, Position, Run};
 pub use history::{EventName, EventPage, HistoryError, ListEvents, Order, Resume};
 pub use keys::{KeysError, NewKey};
-pub use poll::{Poll, Polled};
+pub use poll::{Poll, Polled, PolledConsumer};
 pub use producers::ProducersError;
 pub use publish::{Publish, PublishError, Published, Refusal};
 pub use publish_stream::{PublishStream, PublishStreamError, Submitted};
+pub use queue::{
+    DeadLetterView, DeadLettersError, Deliveries, Delivery, PolledQueue, QueueSubscription, Settle, SettleOutcome,
+    SettlementError,
+};
 pub use streams::{NoRoom, StreamRoom};
-pub use subscribe::{CredentialEnd, Source, StopAt, Subscribe, SubscribeError};
-pub use subscription::Subscription;
+pub use subscribe::{CredentialEnd, Source, StopAt, Subscribe, SubscribeError, Subscription};
+pub use subscription::LogSubscription;
 pub use topics::{TopicsError, Trimmed};
 pub use users::{NewUser, UsersError};
 
@@ -124,6 +132,9 @@ struct Inner {
     topics: TopicCache,
     holds: Arc<Holds>,
     streams: Arc<Streams>,
+    queues: Queues,
+    /// Until when the other servers know that this one lives.
+    present_until: Mutex<Instant>,
 }
 
 impl Broker {
@@ -157,7 +168,8 @@ impl Broker {
         let holds = Holds::new(store.clone(), notifier.clone(), hub.clone(), shutdown.clone());
         let topics = TopicCache::new(logs, appends);
         let streams = Streams::new(options.max_streams, options.max_streams_per_principal);
-        let inner = Inner { store, notifier, hub, auth, shutdown, options, server, topics, holds, streams };
+        let (queues, present_until) = (Queues::default(), Mutex::new(Instant::now()));
+        let inner = Inner { store, notifier, hub, auth, shutdown, options, server, topics, holds, streams, queues, present_until };
         let broker = Self { inner: Arc::new(inner) };
         broker.shutdown().spawn(broker.holds().clone().run());
         broker.shutdown().spawn(broker.clone().poll());
@@ -166,6 +178,7 @@ impl Broker {
         broker.shutdown().spawn(broker.clone().follow_store());
         broker.shutdown().spawn(broker.clone().watch_lag());
         broker.shutdown().spawn(broker.clone().remove_in_background());
+        broker.shutdown().spawn(broker.clone().sweep_queues());
         broker.shutdown().spawn(broker.clone().note_key_uses());
         broker.shutdown().spawn(broker.clone().rotate_signing_keys());
         broker
@@ -269,6 +282,10 @@ impl Broker {
 
     fn streams(&self) -> &Arc<Streams> {
         &self.inner.streams
+    }
+
+    fn queues(&self) -> &Queues {
+        &self.inner.queues
     }
 
     fn server_id(&self) -> ServerId {

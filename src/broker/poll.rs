@@ -13,11 +13,12 @@ use super::{
     ending::CREDENTIAL_CHECK,
     frame::{Run, RunCap},
     log::{Found, Mark},
+    queue::PolledQueue,
     subscribe::{SubscribeError, check_kept},
     topic_cache::TopicHandle,
 };
 use crate::{
-    domain::{Bounds, Consumer, ConsumerName, Epoch, Mode, Offset, Permission, Principal, limits},
+    domain::{Bounds, Consumer, ConsumerName, Epoch, Mode, Offset, Principal, limits},
     notify::{Control, Registration},
 };
 
@@ -39,6 +40,15 @@ pub struct Poll {
     pub wait: Duration,
     /// Go on after this offset instead of after the stored one.
     pub after: Option<Offset>,
+}
+
+/// What a call got, by the consumer's mode.
+#[derive(Debug, Clone)]
+pub enum PolledConsumer {
+    /// In MODE_ORDERED.
+    Ordered(Polled),
+    /// In MODE_QUEUE.
+    Queue(PolledQueue),
 }
 
 /// What was there, or came in time.
@@ -68,18 +78,24 @@ struct Polling<'a> {
 }
 
 impl Broker {
-    /// The next events of a consumer in MODE_ORDERED, which no stream may have. Nothing is moved and nothing is
-    /// held; cancelling it changes nothing.
-    pub async fn poll_consumer(&self, principal: &Arc<Principal>, request: Poll) -> Result<Polled, SubscribeError> {
+    /// The next events of a consumer. In MODE_ORDERED, which no stream may have, nothing is moved and nothing is
+    /// held, and cancelling it changes nothing; in MODE_QUEUE they are leased, and cancelling it gives them back.
+    pub async fn poll_consumer(
+        &self,
+        principal: &Arc<Principal>,
+        request: Poll,
+    ) -> Result<PolledConsumer, SubscribeError> {
         if self.shutdown().is_draining() {
             return Err(SubscribeError::Draining);
         }
         // A call that waits lives as a stream does.
         let _room = if request.wait.is_zero() { None } else { Some(self.room_for_stream(principal)?) };
-        let consumer = self.pollable(principal, &request.consumer).await?;
-        let handle = self.existing(&consumer.settings.topic).await?;
-        if handle.topic.id != consumer.topic_id {
-            return Err(SubscribeError::TopicNotFound { topic: consumer.settings.topic });
+        let (consumer, handle) = self.consumer_for(principal, &request.consumer).await?;
+        if consumer.settings.mode == Mode::Queue {
+            return self.poll_queue(principal, &request, consumer, handle).await.map(PolledConsumer::Queue);
+        }
+        if let Some(remaining) = self.store().held_for(consumer.id).await? {
+            return Err(SubscribeError::ConsumerBusy { consumer: request.consumer, remaining });
         }
         let position = request.after.unwrap_or(consumer.stored);
         let (topic, bounds) = (&handle.topic.settings.name, handle.topic.bounds);
@@ -101,24 +117,7 @@ impl Broker {
             runs: Vec::new(),
             looked_at: 0,
         };
-        polling.run().await
-    }
-
-    /// The consumer, if the caller may poll it and no stream has it.
-    async fn pollable(&self, principal: &Principal, name: &ConsumerName) -> Result<Consumer, SubscribeError> {
-        if !principal.may_on_consumer(Permission::Consume, name) {
-            let what = format!("consumer {name}");
-            return Err(SubscribeError::Denied { principal: principal.name.clone(), what });
-        }
-        let found = self.store().find_consumer(name).await?;
-        let consumer = found.ok_or_else(|| SubscribeError::ConsumerNotFound { consumer: name.clone() })?;
-        if consumer.settings.mode == Mode::Queue {
-            return Err(SubscribeError::ModeUnavailable { consumer: name.clone() });
-        }
-        match self.store().held_for(consumer.id).await? {
-            Some(remaining) => Err(SubscribeError::ConsumerBusy { consumer: name.clone(), remaining }),
-            None => Ok(consumer),
-        }
+        polling.run().await.map(PolledConsumer::Ordered)
     }
 }
 
@@ -159,9 +158,12 @@ impl Polling<'_> {
         if let Some(end) = self.broker.credential_end(self.principal).await {
             return Err(SubscribeError::CredentialEnded(end));
         }
-        let now = self.broker.pollable(self.principal, &self.request.consumer).await?;
+        let (now, _) = self.broker.consumer_for(self.principal, &self.request.consumer).await?;
         if now.id != self.consumer.id {
             return Err(SubscribeError::ConsumerNotFound { consumer: self.request.consumer.clone() });
+        }
+        if let Some(remaining) = self.broker.store().held_for(now.id).await? {
+            return Err(SubscribeError::ConsumerBusy { consumer: self.request.consumer.clone(), remaining });
         }
         if self.request.after.is_none() && now.epoch != self.consumer.epoch {
             // It was moved: its events are those after the new place.

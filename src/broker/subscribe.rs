@@ -6,14 +6,15 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use super::{
-    Broker, ClosingReason,
+    Broker, ClosingReason, Frame,
+    queue::QueueSubscription,
     streams::NoRoom,
-    subscription::{Reader, Subscription},
+    subscription::{LogSubscription, Reader},
     topic_cache::TopicHandle,
 };
 use crate::{
     domain::{
-        Bounds, ConsumerName, Filter, LogId, Mode, Offset, Permission, Principal, StartFrom, SubscriptionId, TopicName,
+        Bounds, Consumer, ConsumerName, Filter, LogId, Mode, Offset, Permission, Principal, StartFrom, SubscriptionId, TopicName,
     },
     store::StoreError,
 };
@@ -37,8 +38,8 @@ pub struct Subscribe {
     pub skip_trimmed: bool,
     /// The incarnation of the log that the caller's offsets belong to.
     pub log_id: Option<LogId>,
-    /// The request has settings for a consumer in MODE_QUEUE.
-    pub for_queue: bool,
+    /// For a consumer in MODE_QUEUE: deliveries that may be leased to the stream at once.
+    pub max_in_flight: Option<usize>,
     /// The client's address.
     pub peer: String,
 }
@@ -93,14 +94,11 @@ pub enum SubscribeError {
         /// The consumer.
         consumer: ConsumerName,
     },
-    /// This version serves no consumers of this mode.
-    #[error("consumer {consumer} is in MODE_QUEUE, which this server does not serve yet")]
-    ModeUnavailable {
-        /// The consumer.
-        consumer: ConsumerName,
-    },
     /// The request has fields for the other mode.
-    #[error("consumer {consumer} is in MODE_ORDERED, which has no max_in_flight")]
+    #[error(
+        "consumer {consumer} is in the other mode: max_in_flight is for MODE_QUEUE, \
+        take_over, wait and after_offset for MODE_ORDERED"
+    )]
     WrongMode {
         /// The consumer.
         consumer: ConsumerName,
@@ -193,6 +191,26 @@ impl From<StoreError> for SubscribeError {
     }
 }
 
+/// An open stream; [`next`](Self::next) is its only door. Dropping it gives back what it holds.
+#[derive(Debug)]
+pub enum Subscription {
+    /// Of a topic, or a consumer in MODE_ORDERED.
+    Log(Box<LogSubscription>),
+    /// Of a consumer in MODE_QUEUE.
+    Queue(Box<QueueSubscription>),
+}
+
+impl Subscription {
+    /// The next frame; `None` after the stream ended well; nothing after an error. Cancelling it loses
+    /// nothing.
+    pub async fn next(&mut self) -> Option<Result<Frame, SubscribeError>> {
+        match self {
+            Self::Log(subscription) => subscription.next().await,
+            Self::Queue(subscription) => subscription.next().await,
+        }
+    }
+}
+
 impl Broker {
     /// Opens a stream. Cancelling it opens none.
     pub async fn subscribe(
@@ -214,30 +232,42 @@ impl Broker {
                 (Reader::Topic, self.existing(name).await?)
             }
             Source::Consumer(name) => {
-                let what = || format!("consumer {name}");
-                if !principal.may_on_consumer(Permission::Consume, name) {
-                    return Err(SubscribeError::Denied { principal: principal.name.clone(), what: what() });
-                }
-                let found = self.store().find_consumer(name).await?;
-                let consumer = found.ok_or_else(|| SubscribeError::ConsumerNotFound { consumer: name.clone() })?;
+                let (consumer, handle) = self.consumer_for(&principal, name).await?;
                 if consumer.settings.mode == Mode::Queue {
-                    return Err(SubscribeError::ModeUnavailable { consumer: name.clone() });
+                    check_log(&handle, request.log_id)?;
+                    let opened = QueueSubscription::open(self, principal, request, consumer, handle, room).await?;
+                    return Ok(Subscription::Queue(Box::new(opened)));
                 }
-                if request.for_queue {
+                if request.max_in_flight.is_some() {
                     return Err(SubscribeError::WrongMode { consumer: name.clone() });
-                }
-                let handle = self.existing(&consumer.settings.topic).await?;
-                if handle.topic.id != consumer.topic_id {
-                    return Err(SubscribeError::TopicNotFound { topic: consumer.settings.topic });
                 }
                 (Reader::consumer(consumer), handle)
             }
         };
         check_log(&handle, request.log_id)?;
         let id = SubscriptionId(Uuid::now_v7());
-        let mut subscription = Subscription::new(self.clone(), id, principal, request, reader, handle, room);
+        let mut subscription = LogSubscription::new(self.clone(), id, principal, request, reader, handle, room);
         subscription.begin().await?;
-        Ok(subscription)
+        Ok(Subscription::Log(Box::new(subscription)))
+    }
+
+    /// A consumer that the caller may use, and its topic.
+    pub(super) async fn consumer_for(
+        &self,
+        principal: &Principal,
+        name: &ConsumerName,
+    ) -> Result<(Consumer, TopicHandle), SubscribeError> {
+        if !principal.may_on_consumer(Permission::Consume, name) {
+            let what = format!("consumer {name}");
+            return Err(SubscribeError::Denied { principal: principal.name.clone(), what });
+        }
+        let found = self.store().find_consumer(name).await?;
+        let consumer = found.ok_or_else(|| SubscribeError::ConsumerNotFound { consumer: name.clone() })?;
+        let handle = self.existing(&consumer.settings.topic).await?;
+        match handle.topic.id == consumer.topic_id {
+            true => Ok((consumer, handle)),
+            false => Err(SubscribeError::TopicNotFound { topic: consumer.settings.topic }),
+        }
     }
 
     pub(super) async fn existing(&self, topic: &TopicName) -> Result<TopicHandle, SubscribeError> {

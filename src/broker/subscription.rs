@@ -10,9 +10,9 @@ use tracing::warn;
 
 use super::{
     Broker, Frame, Position,
-    ending::next_credential_check,
     frame::{Run, RunCap},
     holds::Hold,
+    life::Life,
     log::{Found, Mark, Rest},
     streams::StreamRoom,
     subscribe::{Source, StopAt, Subscribe, SubscribeError, check_kept},
@@ -28,10 +28,9 @@ const STORE_PAUSE: Duration = Duration::from_millis(250);
 
 /// An open stream; [`next`](Self::next) is its only door. Dropping it gives its consumer back.
 #[derive(Debug)]
-pub struct Subscription {
+pub struct LogSubscription {
     pub(super) broker: Broker,
     pub(super) id: SubscriptionId,
-    pub(super) principal: Arc<Principal>,
     pub(super) request: Subscribe,
     pub(super) reader: Reader,
     pub(super) handle: TopicHandle,
@@ -52,9 +51,7 @@ pub struct Subscription {
     caught_up: bool,
     /// The client was told that delivery is stopped.
     paused: bool,
-    pub(super) heartbeat_at: Instant,
-    pub(super) ends_at: Instant,
-    pub(super) credential_at: Instant,
+    pub(super) life: Life,
     _room: StreamRoom,
 }
 
@@ -96,7 +93,7 @@ impl Reader {
     }
 }
 
-impl Subscription {
+impl LogSubscription {
     /// A stream that has registered for wake-ups and has not looked yet.
     pub(super) fn new(
         broker: Broker,
@@ -110,16 +107,14 @@ impl Subscription {
         let hub = broker.hub();
         let registration = hub.register(handle.topic.id);
         let began = hub.tick();
-        let now = Instant::now();
+        let life = Life::new(broker.clone(), principal.clone(), request.heartbeat_interval);
         let filter = match (&request.from, &reader) {
             (Source::Topic { filter, .. }, _) => filter.clone(),
             (Source::Consumer(_), Reader::Consumer { consumer, .. }) => consumer.settings.filter.clone(),
             (Source::Consumer(_), Reader::Topic) => Filter::default(),
         };
         Self {
-            heartbeat_at: now + request.heartbeat_interval,
-            ends_at: now + broker.stream_age(),
-            credential_at: next_credential_check(&principal, now),
+            life,
             bounds: handle.topic.bounds,
             losses: handle.log.losses().count,
             phase: Phase::Starting,
@@ -132,7 +127,6 @@ impl Subscription {
             _room: room,
             broker,
             id,
-            principal,
             request,
             reader,
             handle,
@@ -187,7 +181,7 @@ impl Subscription {
         let step = self.step().await;
         match &step {
             Some(Ok(_)) => {
-                self.heartbeat_at = Instant::now() + self.request.heartbeat_interval;
+                self.life.spoke();
                 if let Some(hold) = self.reader.hold() {
                     hold.handed_out();
                 }
@@ -239,7 +233,7 @@ impl Subscription {
     async fn wait_for_consumer(&mut self) -> Option<Result<Frame, SubscribeError>> {
         match self.free_consumer().await {
             Err(error) => Some(Err(error)),
-            Ok(None) if Instant::now() >= self.heartbeat_at => {
+            Ok(None) if self.life.is_silent() => {
                 let position = self.position();
                 Some(Ok(Frame::Heartbeat { position, paused: false, waiting: true }))
             }
@@ -286,13 +280,13 @@ impl Subscription {
         let log = self.handle.log.clone();
         // A read goes on without its caller, so that a heartbeat may come before its result.
         let shutdown = self.broker.shutdown().clone();
-        let deadline = self.heartbeat_at.min(self.credential_at).min(self.ends_at);
+        let deadline = self.life.deadline();
         let found = select! {
             found = log.read(self.position, mark) => found,
             () = shutdown.draining() => return None,
             () = changed(&self.reader, true, self.paused) => return None,
             () = sleep_until(deadline) => {
-                return (Instant::now() >= self.heartbeat_at).then(|| Ok(self.heartbeat()));
+                return (self.life.is_silent()).then(|| Ok(self.heartbeat()));
             }
         };
         match found {
@@ -341,7 +335,7 @@ impl Subscription {
             self.rest = self.handle.log.keep_rest(segment);
         }
         let Some(run) = run else {
-            let due = Instant::now() >= self.heartbeat_at;
+            let due = self.life.is_silent();
             return due.then(|| self.heartbeat());
         };
         self.told = position;
@@ -364,7 +358,7 @@ impl Subscription {
     /// Waits for anything that may have changed; a frame if a heartbeat is due. `stood` is whether the
     /// stream may send events, as far as the caller knows.
     async fn wait(&mut self, stood: bool) -> Option<Result<Frame, SubscribeError>> {
-        let deadline = self.heartbeat_at.min(self.ends_at).min(self.credential_at);
+        let deadline = self.life.deadline();
         let shutdown = self.broker.shutdown().clone();
         select! {
             () = shutdown.draining() => {}
@@ -372,7 +366,7 @@ impl Subscription {
             () = changed(&self.reader, stood, self.paused) => {}
             () = sleep_until(deadline) => {}
         }
-        (Instant::now() >= self.heartbeat_at).then(|| Ok(self.heartbeat()))
+        (self.life.is_silent()).then(|| Ok(self.heartbeat()))
     }
 
     fn heartbeat(&mut self) -> Frame {

@@ -13,7 +13,7 @@ use super::{
     Broker,
     holds::Hold,
     subscribe::SubscribeError,
-    subscription::{Reader, Subscription},
+    subscription::{Reader, LogSubscription},
 };
 use crate::{
     domain::{Consumer, ConsumerId, Offset, limits},
@@ -27,7 +27,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// And no sooner than this after it asked before, whatever it is told.
 const REST: Duration = Duration::from_millis(50);
 
-impl Subscription {
+impl LogSubscription {
     /// Takes the stream's consumer and returns its stored offset.
     pub(super) async fn take_consumer(&mut self) -> Result<Offset, SubscribeError> {
         let Reader::Consumer { consumer, .. } = &self.reader else { return Ok(Offset::ZERO) };
@@ -71,7 +71,7 @@ impl Subscription {
         loop {
             select! {
                 () = shutdown.draining() => break,
-                () = sleep_until(again.min(self.heartbeat_at)) => break,
+                () = sleep_until(again.min(self.life.heartbeat_at)) => break,
                 message = controls.recv() => match message {
                     Ok(Control::ConsumerChanged(changed)) if changed == id => {
                         sleep_until(rested).await;

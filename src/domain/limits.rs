@@ -90,5 +90,15 @@ pub const BACKOFF_STEPS: usize = 20;
 pub const ATTEMPTS_MAX: u32 = 1000;
 /// Deliveries of a consumer in flight, at most.
 pub const IN_FLIGHT_MAX: u32 = 100_000;
+/// Deliveries of a stream in flight when the request does not say.
+pub const STREAM_IN_FLIGHT_DEFAULT: usize = 100;
+/// Offsets in one request to settle deliveries.
+pub const SETTLE_OFFSETS: usize = 10_000;
+/// Bytes of the error that a worker gives.
+pub const SETTLE_ERROR_BYTES: usize = 4096;
+/// Longest pause before another attempt.
+pub const DELAY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Dead letters that one call puts back or forgets, so that it stays short.
+pub const DEAD_LETTERS_MOVED: usize = 10_000;
 /// Connections listed for a consumer.
 pub const LISTED_CONNECTIONS: usize = 100;

@@ -152,30 +152,51 @@ impl ConsumerService for Consumers {
         Ok(Response::new(v1::CommitOffsetResponse { position: Some(convert::position(position)) }))
     }
 
-    async fn settle(&self, _request: Request<v1::SettleRequest>) -> Result<Response<v1::SettleResponse>, Status> {
-        Err(Problem::unavailable("Settle").into())
+    async fn settle(&self, request: Request<v1::SettleRequest>) -> Result<Response<v1::SettleResponse>, Status> {
+        let principal = caller(&request)?;
+        let settle = convert::settle(request.into_inner())?;
+        let settled = self.0.settle(&principal, settle).await.map_err(|error| Problem::from(error).of_change())?;
+        Ok(Response::new(convert::settled(settled)))
     }
 
     async fn list_dead_letters(
         &self,
-        _request: Request<v1::ListDeadLettersRequest>,
+        request: Request<v1::ListDeadLettersRequest>,
     ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
-        Err(Problem::unavailable("ListDeadLetters").into())
+        let principal = caller(&request)?;
+        let page = convert::list_dead_letters(request.into_inner())?;
+        let found = self.0.list_dead_letters(&principal, &page.consumer, page.after, page.size).await;
+        let (letters, more) = found.map_err(Problem::from)?;
+        Ok(Response::new(convert::dead_letters(&page.consumer, letters, more)))
     }
 
     async fn redrive_dead_letters(
         &self,
-        _request: Request<v1::RedriveDeadLettersRequest>,
+        request: Request<v1::RedriveDeadLettersRequest>,
     ) -> Result<Response<v1::RedriveDeadLettersResponse>, Status> {
-        Err(Problem::unavailable("RedriveDeadLetters").into())
+        let v1::RedriveDeadLettersRequest { consumer, offsets, all, validate_only } = request.into_inner();
+        let (name, which) = convert::which_dead_letters(&consumer, offsets, all)?;
+        let moved = self.0.redrive_dead_letters(&name, which, validate_only).await;
+        let moved = moved.map_err(|error| Problem::from(error).of_change())?;
+        let (redriven, remaining) = (Some(count(moved.changed)), count(moved.remaining));
+        Ok(Response::new(v1::RedriveDeadLettersResponse { redriven, remaining }))
     }
 
     async fn discard_dead_letters(
         &self,
-        _request: Request<v1::DiscardDeadLettersRequest>,
+        request: Request<v1::DiscardDeadLettersRequest>,
     ) -> Result<Response<v1::DiscardDeadLettersResponse>, Status> {
-        Err(Problem::unavailable("DiscardDeadLetters").into())
+        let v1::DiscardDeadLettersRequest { consumer, offsets, all, validate_only } = request.into_inner();
+        let (name, which) = convert::which_dead_letters(&consumer, offsets, all)?;
+        let moved = self.0.discard_dead_letters(&name, which, validate_only).await;
+        let moved = moved.map_err(|error| Problem::from(error).of_change())?;
+        let (discarded, remaining) = (Some(count(moved.changed)), count(moved.remaining));
+        Ok(Response::new(v1::DiscardDeadLettersResponse { discarded, remaining }))
     }
+}
+
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The frames of a subscription, pulled by the client's own demand.

@@ -11,7 +11,7 @@ use prost::{
 
 use super::convert;
 use crate::{
-    broker::{Position, Run},
+    broker::{Deliveries, Delivery, Position, Run},
     domain::{Event, Payload, TopicName},
     proto::v1,
 };
@@ -24,6 +24,7 @@ pub struct SubscribeFrame(Content);
 enum Content {
     Message(v1::SubscribeResponse),
     Batch { run: Run, position: v1::Position, batch_len: usize },
+    Deliveries { deliveries: Deliveries, remaining: prost_types::Duration, batch_len: usize },
 }
 
 /// Field numbers, as the protos have them; a test compares with the generated code.
@@ -31,6 +32,13 @@ mod field {
     pub(super) const BATCH: u32 = 2;
     pub(super) const BATCH_EVENTS: u32 = 1;
     pub(super) const BATCH_POSITION: u32 = 2;
+    pub(super) const DELIVERIES: u32 = 3;
+    pub(super) const LEASE_ID: u32 = 1;
+    pub(super) const LEASE_REMAINING: u32 = 2;
+    pub(super) const LEASE_DELIVERIES: u32 = 3;
+    /// As [`BATCH_EVENTS`], so that an event is encoded once for both.
+    pub(super) const DELIVERY_EVENT: u32 = 1;
+    pub(super) const DELIVERY_ATTEMPT: u32 = 2;
 }
 
 impl SubscribeFrame {
@@ -45,6 +53,20 @@ impl SubscribeFrame {
         let events: usize = run.iter().map(|event| wire(event, run.topic()).len()).sum();
         let batch_len = events + encoding::message::encoded_len(field::BATCH_POSITION, &position);
         Self(Content::Batch { run, position, batch_len })
+    }
+
+    /// A frame of leased events.
+    pub(super) fn deliveries(deliveries: Deliveries) -> Self {
+        let remaining = convert::duration_message(deliveries.remaining);
+        let lease = encoding::string::encoded_len(field::LEASE_ID, &deliveries.lease.to_string());
+        let entry = |one: &Delivery| {
+            let len = delivery_len(one, &deliveries.topic);
+            key_len(field::LEASE_DELIVERIES) + encoded_len_varint(len as u64) + len
+        };
+        let batch_len = lease
+            + encoding::message::encoded_len(field::LEASE_REMAINING, &remaining)
+            + deliveries.events.iter().map(entry).sum::<usize>();
+        Self(Content::Deliveries { deliveries, remaining, batch_len })
     }
 }
 
@@ -66,6 +88,18 @@ impl Message for SubscribeFrame {
                 }
                 encoding::message::encode(field::BATCH_POSITION, position, buf);
             }
+            Content::Deliveries { deliveries, remaining, batch_len } => {
+                encode_key(field::DELIVERIES, WireType::LengthDelimited, buf);
+                encode_varint(*batch_len as u64, buf);
+                encoding::string::encode(field::LEASE_ID, &deliveries.lease.to_string(), buf);
+                encoding::message::encode(field::LEASE_REMAINING, remaining, buf);
+                for one in &deliveries.events {
+                    encode_key(field::LEASE_DELIVERIES, WireType::LengthDelimited, buf);
+                    encode_varint(delivery_len(one, &deliveries.topic) as u64, buf);
+                    buf.put_slice(wire(one.event(), &deliveries.topic));
+                    encoding::int32::encode(field::DELIVERY_ATTEMPT, &convert::attempt(one.attempt), buf);
+                }
+            }
         }
     }
 
@@ -74,6 +108,9 @@ impl Message for SubscribeFrame {
             Content::Message(message) => message.encoded_len(),
             Content::Batch { batch_len, .. } => {
                 key_len(field::BATCH) + encoded_len_varint(*batch_len as u64) + batch_len
+            }
+            Content::Deliveries { batch_len, .. } => {
+                key_len(field::DELIVERIES) + encoded_len_varint(*batch_len as u64) + batch_len
             }
         }
     }
@@ -85,18 +122,24 @@ impl Message for SubscribeFrame {
         buf: &mut impl Buf,
         ctx: DecodeContext,
     ) -> Result<(), DecodeError> {
-        if let Content::Batch { .. } = self.0 {
+        if !matches!(self.0, Content::Message(_)) {
             self.clear();
         }
         match &mut self.0 {
             Content::Message(message) => message.merge_field(tag, wire_type, buf, ctx),
-            Content::Batch { .. } => Ok(()),
+            Content::Batch { .. } | Content::Deliveries { .. } => Ok(()),
         }
     }
 
     fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Bytes of one entry of a lease.
+fn delivery_len(delivery: &Delivery, topic: &TopicName) -> usize {
+    let attempt = convert::attempt(delivery.attempt);
+    wire(delivery.event(), topic).len() + encoding::int32::encoded_len(field::DELIVERY_ATTEMPT, &attempt)
 }
 
 /// An event as one entry of a batch: key, length, message. Encoded the first time only.
@@ -201,5 +244,21 @@ mod tests {
         assert_eq!(u32::from(bytes[2]) >> 3, field::BATCH_POSITION);
         let frame = v1::SubscribeResponse { frame: Some(v1::subscribe_response::Frame::Batch(batch)) };
         assert_eq!(u32::from(frame.encode_to_vec()[0]) >> 3, field::BATCH);
+    }
+
+    #[test]
+    fn a_lease_is_written_as_the_generated_code_would() {
+        let delivery = v1::Delivery { event: Some(v1::Event::default()), attempt: 3 };
+        let bytes = delivery.encode_to_vec();
+        assert_eq!(u32::from(bytes[0]) >> 3, field::DELIVERY_EVENT);
+        assert_eq!(field::DELIVERY_EVENT, field::BATCH_EVENTS);
+        assert_eq!(u32::from(bytes[2]) >> 3, field::DELIVERY_ATTEMPT);
+        let remaining = Some(prost_types::Duration { seconds: 0, nanos: 0 });
+        let batch = v1::DeliveryBatch { lease_id: "7".into(), lease_remaining: remaining, deliveries: vec![delivery] };
+        let bytes = batch.encode_to_vec();
+        let tags = [bytes[0], bytes[3], bytes[5]].map(|key| u32::from(key) >> 3);
+        assert_eq!(tags, [field::LEASE_ID, field::LEASE_REMAINING, field::LEASE_DELIVERIES]);
+        let frame = v1::SubscribeResponse { frame: Some(v1::subscribe_response::Frame::Deliveries(batch)) };
+        assert_eq!(u32::from(frame.encode_to_vec()[0]) >> 3, field::DELIVERIES);
     }
 }

@@ -65,8 +65,7 @@ reasons! {
         StorageUnavailable "STORAGE_UNAVAILABLE", OutcomeUnknown "OUTCOME_UNKNOWN", Draining "DRAINING",
         StreamRotated "STREAM_ROTATED";
     Unimplemented:
-        MethodNotFound "METHOD_NOT_FOUND", MethodUnavailable "METHOD_UNAVAILABLE",
-        ModeUnavailable "MODE_UNAVAILABLE";
+        MethodNotFound "METHOD_NOT_FOUND";
     DataLoss:
         LogShortened "LOG_SHORTENED";
     Internal:

@@ -2,6 +2,7 @@
 
 mod identities;
 mod publishing;
+mod queue;
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
@@ -57,11 +58,6 @@ impl Problem {
             problem.details.add_bad_request_violation(&violation.field, &violation.description);
         }
         problem
-    }
-
-    /// An RPC that this version does not serve.
-    pub(crate) fn unavailable(method: &str) -> Self {
-        Self::new(Reason::MethodUnavailable, format!("{method} is not served by this version"))
     }
 
     /// The same refusal of a call that changes something: if the store was lost on the way, the change
@@ -212,9 +208,6 @@ impl From<SubscribeError> for Problem {
             SubscribeError::Denied { .. } => denied(message),
             SubscribeError::TopicNotFound { topic } => topic_not_found(message, topic),
             SubscribeError::ConsumerNotFound { consumer } => consumer_not_found(message, consumer),
-            SubscribeError::ModeUnavailable { consumer } => {
-                Self::new(Reason::ModeUnavailable, message).with("consumer", consumer)
-            }
             SubscribeError::WrongMode { consumer } => Self::new(Reason::WrongMode, message).precondition(consumer),
             SubscribeError::ConsumerBusy { consumer, remaining } => {
                 Self::new(Reason::ConsumerBusy, message).precondition(consumer).retry(remaining)
@@ -286,7 +279,6 @@ impl From<ConsumersError> for Problem {
             }
             ConsumersError::NotFound { consumer } => consumer_not_found(message, consumer),
             ConsumersError::TopicNotFound { topic } => topic_not_found(message, topic),
-            ConsumersError::ModeUnavailable => Self::new(Reason::ModeUnavailable, message),
             ConsumersError::WrongMode { consumer } => Self::new(Reason::WrongMode, message).precondition(consumer),
             ConsumersError::Denied { .. } => denied(message),
             ConsumersError::Start(error) => error.into(),

@@ -90,6 +90,15 @@ table! {
         DELIVERED_EVENTS = "eventflow_delivered_events_total", Kind::Counter, "events", ["topic"];
         /// Commits of a consumer's offset that the store took, also those that changed nothing.
         COMMITS = "eventflow_commits_total", Kind::Counter, "commits", [];
+        /// Deliveries of consumers in MODE_QUEUE that were settled: `ack`, `nack`, `dead_letter`, `extend`, or
+        /// `failed` if their lease was over or they had been settled before.
+        SETTLEMENTS = "eventflow_settlements_total", Kind::Counter, "deliveries", ["outcome"];
+        /// Deliveries of a consumer in MODE_QUEUE that are leased now, as of `eventflow_consumer_lag_events`.
+        CONSUMER_IN_FLIGHT = "eventflow_consumer_in_flight", Kind::Gauge, "deliveries", ["consumer"];
+        /// Events of a consumer that failed and wait for their next attempt, likewise.
+        CONSUMER_RETRYING = "eventflow_consumer_retrying", Kind::Gauge, "events", ["consumer"];
+        /// Events that a consumer gave up and that were neither put back nor forgotten, likewise.
+        CONSUMER_DEAD_LETTERS = "eventflow_consumer_dead_letters", Kind::Gauge, "events", ["consumer"];
         /// Events of its topic that a consumer has not committed, by its name; with a filter an upper bound.
         /// Looked up every 15 s by every server, so take the maximum and not the sum over servers; the first
         /// 1,000 consumers in the order of names. 0 for one that is gone.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tonic::Status;
 
-use super::{Checks, consumer::start_after, duration, event, position};
+use super::{Checks, consumer::start_after, duration, event, position, queue::deliveries};
 use crate::{
-    broker::{Poll, Polled},
+    broker::{Poll, Polled, PolledConsumer, PolledQueue},
     domain::{StartFrom, limits},
     grpc::reason::Reason,
     proto::v1,
@@ -39,9 +39,15 @@ pub(crate) fn poll(request: v1::PollRequest) -> Result<Poll, Status> {
 }
 
 /// What was there, for the wire.
-pub(crate) fn polled(polled: Polled) -> v1::PollResponse {
-    let Polled { runs, position: at, epoch } = polled;
-    let events = runs.iter().flat_map(|run| run.iter().map(|one| event(one, run.topic()))).collect();
-    let batch = v1::EventBatch { events, position: Some(position(at)) };
-    v1::PollResponse { batch: Some(batch), epoch: epoch.0, deliveries: None }
+pub(crate) fn polled(polled: PolledConsumer) -> v1::PollResponse {
+    match polled {
+        PolledConsumer::Ordered(Polled { runs, position: at, epoch }) => {
+            let events = runs.iter().flat_map(|run| run.iter().map(|one| event(one, run.topic()))).collect();
+            let batch = v1::EventBatch { events, position: Some(position(at)) };
+            v1::PollResponse { batch: Some(batch), epoch: epoch.0, deliveries: None }
+        }
+        PolledConsumer::Queue(PolledQueue { deliveries: found }) => {
+            v1::PollResponse { batch: None, epoch: 0, deliveries: found.map(deliveries) }
+        }
+    }
 }

@@ -34,14 +34,7 @@ pub(crate) fn subscribe(request: v1::SubscribeRequest, call: &Call) -> Result<Su
         log_id,
     } = request;
     let mut checks = Checks::default();
-    let for_queue = match (max_in_flight, &from) {
-        (0, _) => false,
-        (1.., Some(v1::subscribe_request::From::Consumer(_))) => true,
-        (_, Some(_) | None) => {
-            checks.add(Reason::RequestInvalid, "max_in_flight", "is a positive number, for consumers in MODE_QUEUE");
-            false
-        }
-    };
+    let max_in_flight = in_flight(&mut checks, max_in_flight, &from);
     if take_over && wait {
         checks.add(Reason::RequestInvalid, "wait", "contradicts take_over: a stream that takes over need not wait");
     }
@@ -67,7 +60,7 @@ pub(crate) fn subscribe(request: v1::SubscribeRequest, call: &Call) -> Result<Su
         wait,
         skip_trimmed,
         log_id,
-        for_queue,
+        max_in_flight,
         peer: call.peer().to_owned(),
     }))
 }
@@ -127,6 +120,20 @@ fn stop(checks: &mut Checks, stop_at: i32, stop_offset: i64) -> Option<StopAt> {
     }
 }
 
+fn in_flight(checks: &mut Checks, wanted: i32, from: &Option<v1::subscribe_request::From>) -> Option<usize> {
+    match (usize::try_from(wanted), from) {
+        (Ok(0), _) => None,
+        (Ok(wanted), Some(v1::subscribe_request::From::Consumer(_))) if wanted <= limits::IN_FLIGHT_MAX as usize => {
+            Some(wanted)
+        }
+        (Ok(_) | Err(_), _) => {
+            let text = format!("is a number from 1 to {}, for consumers in MODE_QUEUE", limits::IN_FLIGHT_MAX);
+            checks.add(Reason::RequestInvalid, "max_in_flight", text);
+            None
+        }
+    }
+}
+
 fn batch_events(checks: &mut Checks, events: i32) -> Option<usize> {
     match usize::try_from(events) {
         Ok(0) => Some(limits::FRAME_EVENTS),
@@ -155,6 +162,7 @@ pub(crate) fn frame(frame: Frame) -> SubscribeFrame {
     use subscribe_response::Frame as Message;
     let message = match frame {
         Frame::Batch { run, position } => return SubscribeFrame::batch(run, position),
+        Frame::Deliveries(deliveries) => return SubscribeFrame::deliveries(deliveries),
         Frame::Started { subscription, epoch, position: at, heartbeat_interval, log_id } => {
             Message::Started(v1::Started {
                 subscription_id: subscription.to_string(),

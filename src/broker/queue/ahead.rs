@@ -1,0 +1,153 @@
+//! The log ahead of what a consumer was dispatched: which of its events pass the filter.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    broker::{
+        frame::frame_size,
+        log::{Found, Mark, TopicLog},
+    },
+    domain::{Candidate, Filter, KeyHash, Offset, Segment, TopicName, limits},
+    store::StoreError,
+};
+
+/// Candidates are looked for no further than this, for a claim takes time in their number.
+const CANDIDATES: usize = 4096;
+/// And no further than events of so many bytes, which are in memory until they are sent.
+const BYTES: usize = 16 << 20;
+/// Events that are looked at before the claim goes on with what was found, so that a filter that selects
+/// little lets retries pass.
+const LOOKED_AT: u64 = 50_000;
+
+/// Events that were read and not dispatched.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    topic: TopicName,
+    /// Nothing up to here is among the candidates.
+    after: Offset,
+    /// Everything up to here was looked at.
+    up_to: Offset,
+    candidates: VecDeque<(Candidate, usize)>,
+    bytes: usize,
+    segments: VecDeque<Arc<Segment>>,
+    /// The rest of a segment that has more than was wanted.
+    rest: Option<Arc<Segment>>,
+}
+
+/// How looking ahead ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// There is more.
+    More,
+    /// There was nothing behind what was looked at.
+    AtHead,
+    /// The log lost its tail.
+    Shortened(Offset),
+    /// The topic is gone.
+    Deleted,
+}
+
+impl Ahead {
+    pub(super) fn new(topic: TopicName, after: Offset) -> Self {
+        let (candidates, segments) = (VecDeque::new(), VecDeque::new());
+        Self { topic, after, up_to: after, candidates, bytes: 0, segments, rest: None }
+    }
+
+    pub(super) fn after(&self) -> Offset {
+        self.after
+    }
+
+    pub(super) fn up_to(&self) -> Offset {
+        self.up_to
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.candidates.is_empty()
+    }
+
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.segments.iter()
+    }
+
+    /// The candidates for a claim of at most `wanted`. There are more of them than that if some must wait
+    /// for their keys.
+    pub(super) fn candidates(&self, wanted: usize) -> (Vec<Candidate>, Offset) {
+        let take = wanted.saturating_mul(2).clamp(64, CANDIDATES);
+        let taken: Vec<_> = self.candidates.iter().take(take).map(|(candidate, _)| *candidate).collect();
+        let up_to = match taken.last() {
+            Some(last) if taken.len() < self.candidates.len() => last.offset,
+            _ => self.up_to,
+        };
+        (taken, up_to)
+    }
+
+    /// Everything up to `dispatched` was dispatched, here or elsewhere.
+    pub(super) fn dispatched(&mut self, dispatched: Offset) {
+        if dispatched > self.up_to || dispatched < self.after {
+            *self = Self::new(self.topic.clone(), dispatched);
+            return;
+        }
+        while let Some((candidate, size)) = self.candidates.front()
+            && candidate.offset <= dispatched
+        {
+            self.bytes -= size;
+            self.candidates.pop_front();
+        }
+        while self.segments.front().is_some_and(|segment| segment.last() <= dispatched) {
+            self.segments.pop_front();
+        }
+        self.after = dispatched;
+    }
+
+    /// Looks for candidates until there are enough for a claim of `wanted`.
+    pub(super) async fn fill(
+        &mut self,
+        log: &Arc<TopicLog>,
+        filter: &Filter,
+        wanted: usize,
+        mark: Mark,
+    ) -> Result<Looked, Arc<StoreError>> {
+        let wanted = wanted.saturating_mul(2).clamp(64, CANDIDATES);
+        let begin = self.up_to;
+        while self.candidates.len() < wanted && self.bytes < BYTES && self.up_to.since(begin) < LOOKED_AT {
+            let segment = match self.rest.take() {
+                Some(rest) => rest,
+                None => match log.read(self.up_to, mark).await? {
+                    Found::Events { segment, .. } => segment,
+                    Found::Nothing => return Ok(Looked::AtHead),
+                    Found::Trimmed { to } => {
+                        // The claim counts them.
+                        self.up_to = to;
+                        continue;
+                    }
+                    Found::Deleted => return Ok(Looked::Deleted),
+                    Found::Shortened { head } => return Ok(Looked::Shortened(head)),
+                },
+            };
+            self.take(segment, filter, wanted);
+        }
+        Ok(Looked::More)
+    }
+
+    fn take(&mut self, segment: Arc<Segment>, filter: &Filter, wanted: usize) {
+        let all = filter.is_empty();
+        let mut any = false;
+        for event in segment.after(self.up_to) {
+            if self.candidates.len() >= wanted && self.bytes >= limits::SEGMENT_BYTES || self.bytes >= BYTES {
+                self.rest = Some(segment.clone());
+                break;
+            }
+            self.up_to = event.offset;
+            if all || filter.matches(&event.body) {
+                let size = frame_size(event, &self.topic);
+                let key = KeyHash::of(&event.body.key);
+                self.candidates.push_back((Candidate { offset: event.offset, key }, size));
+                self.bytes += size;
+                any = true;
+            }
+        }
+        if any {
+            self.segments.push_back(segment);
+        }
+    }
+}
