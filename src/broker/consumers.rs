@@ -7,8 +7,8 @@ use bytestring::ByteString;
 use super::{Broker, Stopped, subscribe::SubscribeError};
 use crate::{
     domain::{
-        Bounds, Connection, Consumer, ConsumerName, Mode, NewConsumer, Offset, Permission, Principal, ReadCap,
-        StartFrom, Timestamp, TopicName, limits,
+        Bounds, Connection, Consumer, ConsumerName, Mode, NewConsumer, Offset, Permission, Principal, QueueStatus,
+        ReadCap, StartFrom, Timestamp, TopicName, limits,
     },
     notify::Control,
     store::{RegisterConsumerError, StoreError},
@@ -36,7 +36,7 @@ pub enum ConsumersError {
         topic: TopicName,
     },
     /// The change is one for the other mode.
-    #[error("consumer {consumer} is in MODE_ORDERED, which has no leases, attempts and pauses")]
+    #[error("consumer {consumer} is in MODE_ORDERED, which has no leases, attempts and backoff")]
     WrongMode {
         /// The consumer.
         consumer: ConsumerName,
@@ -60,8 +60,10 @@ pub enum ConsumersError {
 /// A consumer, and where it is.
 #[derive(Debug, Clone)]
 pub struct ConsumerView {
-    /// As stored.
+    /// As stored; in MODE_QUEUE, everything up to `stored` is settled.
     pub consumer: Consumer,
+    /// What keeps it busy, in MODE_QUEUE.
+    pub queue: Option<QueueStatus>,
     /// What its topic holds; `None` if the topic is gone.
     pub bounds: Option<Bounds>,
     /// Age of the oldest event after the position; 0 if there is none. Only of a single consumer.
@@ -121,12 +123,29 @@ impl Broker {
             return Err(ConsumersError::Denied { principal: principal.name.clone(), consumer: name.clone() });
         }
         let found = self.store().find_consumer(name).await?;
-        let consumer = found.ok_or_else(|| ConsumersError::NotFound { consumer: name.clone() })?;
+        let mut consumer = found.ok_or_else(|| ConsumersError::NotFound { consumer: name.clone() })?;
+        let queue = self.queue_statuses(std::slice::from_mut(&mut consumer)).await?.pop();
         let (connections, connection_count) = self.store().connections(consumer.id, limits::LISTED_CONNECTIONS).await?;
         let heads = self.store().heads(&[consumer.topic_id]).await?;
         let bounds = heads.first().map(|head| head.bounds);
         let lag_time = self.lag_time(&consumer, bounds).await?;
-        Ok(ConsumerView { consumer, bounds, lag_time, connections, connection_count })
+        Ok(ConsumerView { consumer, queue, bounds, lag_time, connections, connection_count })
+    }
+
+    /// Looks up where those of some consumers are that are in MODE_QUEUE, by one statement, and notes it.
+    pub(super) async fn queue_statuses(&self, consumers: &mut [Consumer]) -> Result<Vec<QueueStatus>, StoreError> {
+        let queues = consumers.iter().filter(|consumer| consumer.settings.mode == Mode::Queue);
+        let queues: Vec<_> = queues.map(|consumer| consumer.id).collect();
+        if queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let statuses = self.store().queue_status(&queues).await?;
+        for consumer in consumers {
+            if let Some(status) = statuses.iter().find(|status| status.consumer == consumer.id) {
+                consumer.stored = status.position;
+            }
+        }
+        Ok(statuses)
     }
 
     async fn lag_time(&self, consumer: &Consumer, bounds: Option<Bounds>) -> Result<Option<Duration>, StoreError> {
@@ -154,7 +173,8 @@ impl Broker {
                 Some(found.ok_or_else(|| ConsumersError::TopicNotFound { topic: name.clone() })?.topic.id)
             }
         };
-        let consumers = self.store().list_consumers(topic, after, limit).await?;
+        let mut consumers = self.store().list_consumers(topic, after, limit).await?;
+        let queues = self.queue_statuses(&mut consumers).await?;
         let mut topics: Vec<_> = consumers.iter().map(|consumer| consumer.topic_id).collect();
         topics.sort_unstable();
         topics.dedup();
@@ -164,7 +184,8 @@ impl Broker {
             .into_iter()
             .map(|consumer| {
                 let bounds = bounds(&consumer);
-                ConsumerView::plain(consumer, bounds)
+                let queue = queues.iter().find(|status| status.consumer == consumer.id).copied();
+                ConsumerView { queue, ..ConsumerView::plain(consumer, bounds) }
             })
             .collect())
     }
@@ -182,7 +203,10 @@ impl Broker {
 
 impl ConsumerView {
     pub(super) fn plain(consumer: Consumer, bounds: Option<Bounds>) -> Self {
-        Self { consumer, bounds, lag_time: None, connections: Vec::new(), connection_count: 0 }
+        let (lag_time, connections, connection_count) = (None, Vec::new(), 0);
+        let nothing = QueueStatus { consumer: consumer.id, position: consumer.stored, ..QueueStatus::default() };
+        let queue = (consumer.settings.mode == Mode::Queue).then_some(nothing);
+        Self { consumer, queue, bounds, lag_time, connections, connection_count }
     }
 
     /// Events after the position; with a filter an upper bound.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     ClosingReason, Frame,
     subscribe::SubscribeError,
-    subscription::{Phase, Reader, LogSubscription},
+    subscription::{LogSubscription, Phase, Reader},
 };
 use crate::domain::{Offset, Principal, Timestamp};
 

@@ -2,7 +2,7 @@
 
 use super::{Broker, ConsumerView, ConsumersError, Stopped, subscribe::check_kept};
 use crate::{
-    domain::{Consumer, ConsumerChange, ConsumerName, StartFrom},
+    domain::{Consumer, ConsumerChange, ConsumerName, Mode, StartFrom},
     notify::Control,
     store::StoreError,
 };
@@ -16,17 +16,13 @@ impl Broker {
         change: ConsumerChange,
         for_queue: bool,
     ) -> Result<ConsumerView, ConsumersError> {
-        if for_queue {
-            // Every consumer that can be registered is in the other mode.
-            let found = self.store().find_consumer(name).await?;
-            let consumer = name.clone();
-            return Err(match found {
-                Some(_) => ConsumersError::WrongMode { consumer },
-                None => ConsumersError::NotFound { consumer },
-            });
+        let found = self.store().find_consumer(name).await?;
+        let consumer = || name.clone();
+        let mode = found.as_ref().ok_or_else(|| ConsumersError::NotFound { consumer: consumer() })?.settings.mode;
+        if for_queue && mode == Mode::Ordered {
+            return Err(ConsumersError::WrongMode { consumer: consumer() });
         }
         if change == ConsumerChange::default() {
-            let found = self.store().find_consumer(name).await?;
             return self.view(name, found).await;
         }
         let wanted = name.clone();
@@ -71,9 +67,11 @@ impl Broker {
     }
 
     async fn view(&self, name: &ConsumerName, consumer: Option<Consumer>) -> Result<ConsumerView, ConsumersError> {
-        let consumer = consumer.ok_or_else(|| ConsumersError::NotFound { consumer: name.clone() })?;
-        // What was changed is changed, whatever becomes of this look.
+        let mut consumer = consumer.ok_or_else(|| ConsumersError::NotFound { consumer: name.clone() })?;
+        // What was changed is changed, whatever becomes of these looks.
         let heads = self.store().heads(&[consumer.topic_id]).await.unwrap_or_default();
-        Ok(ConsumerView::plain(consumer, heads.first().map(|head| head.bounds)))
+        let queue = self.queue_statuses(std::slice::from_mut(&mut consumer)).await.unwrap_or_default().pop();
+        let view = ConsumerView::plain(consumer, heads.first().map(|head| head.bounds));
+        Ok(ConsumerView { queue: queue.or(view.queue), ..view })
     }
 }

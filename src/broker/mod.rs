@@ -58,8 +58,8 @@ use crate::{
 
 use appender::AppendContext;
 use holds::Holds;
-use queue::Queues;
 use log::LogContext;
+use queue::Queues;
 use ring::RingBudget;
 use streams::Streams;
 use topic_cache::TopicCache;
@@ -169,7 +169,20 @@ impl Broker {
         let topics = TopicCache::new(logs, appends);
         let streams = Streams::new(options.max_streams, options.max_streams_per_principal);
         let (queues, present_until) = (Queues::default(), Mutex::new(Instant::now()));
-        let inner = Inner { store, notifier, hub, auth, shutdown, options, server, topics, holds, streams, queues, present_until };
+        let inner = Inner {
+            store,
+            notifier,
+            hub,
+            auth,
+            shutdown,
+            options,
+            server,
+            topics,
+            holds,
+            streams,
+            queues,
+            present_until,
+        };
         let broker = Self { inner: Arc::new(inner) };
         broker.shutdown().spawn(broker.holds().clone().run());
         broker.shutdown().spawn(broker.clone().poll());

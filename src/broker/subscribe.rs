@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Bounds, Consumer, ConsumerName, Filter, LogId, Mode, Offset, Permission, Principal, StartFrom, SubscriptionId, TopicName,
+        Bounds, Consumer, ConsumerName, Filter, LogId, Mode, Offset, Permission, Principal, StartFrom, SubscriptionId,
+        TopicName,
     },
     store::StoreError,
 };

@@ -13,7 +13,7 @@ use super::{
     Broker,
     holds::Hold,
     subscribe::SubscribeError,
-    subscription::{Reader, LogSubscription},
+    subscription::{LogSubscription, Reader},
 };
 use crate::{
     domain::{Consumer, ConsumerId, Offset, limits},

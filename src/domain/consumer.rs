@@ -12,7 +12,7 @@ name_type! {
 }
 
 /// Names a consumer in the store; never used again after the consumer is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerId(pub i32);
 
 /// Names one process of EventFlow.

@@ -183,7 +183,7 @@ pub struct Release {
 }
 
 /// Where a consumer in MODE_QUEUE is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueStatus {
     /// The consumer.
     pub consumer: ConsumerId,

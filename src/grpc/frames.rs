@@ -36,8 +36,7 @@ mod field {
     pub(super) const LEASE_ID: u32 = 1;
     pub(super) const LEASE_REMAINING: u32 = 2;
     pub(super) const LEASE_DELIVERIES: u32 = 3;
-    /// As [`BATCH_EVENTS`], so that an event is encoded once for both.
-    pub(super) const DELIVERY_EVENT: u32 = 1;
+    /// An event's own is that of `BATCH_EVENTS`, so that it is encoded once for both.
     pub(super) const DELIVERY_ATTEMPT: u32 = 2;
 }
 
@@ -250,8 +249,7 @@ mod tests {
     fn a_lease_is_written_as_the_generated_code_would() {
         let delivery = v1::Delivery { event: Some(v1::Event::default()), attempt: 3 };
         let bytes = delivery.encode_to_vec();
-        assert_eq!(u32::from(bytes[0]) >> 3, field::DELIVERY_EVENT);
-        assert_eq!(field::DELIVERY_EVENT, field::BATCH_EVENTS);
+        assert_eq!(u32::from(bytes[0]) >> 3, field::BATCH_EVENTS);
         assert_eq!(u32::from(bytes[2]) >> 3, field::DELIVERY_ATTEMPT);
         let remaining = Some(prost_types::Duration { seconds: 0, nanos: 0 });
         let batch = v1::DeliveryBatch { lease_id: "7".into(), lease_remaining: remaining, deliveries: vec![delivery] };

@@ -5,8 +5,8 @@ use bytestring::ByteString;
 use crate::{
     broker::{Broker, Stopped},
     domain::{
-        ConsumerId, ConsumerName, DeadLetter, DeadLetters, Event, Mode, Moved, Offset, Permission, Principal, TopicName,
-        limits,
+        ConsumerId, ConsumerName, DeadLetter, DeadLetters, Event, Mode, Moved, Offset, Permission, Principal,
+        TopicName, limits,
     },
     notify::Control,
     store::StoreError,

@@ -183,7 +183,8 @@ impl Looking {
         let reached = if self.ahead.is_empty() { self.ahead.up_to() } else { self.ahead.after() };
         members.iter().for_each(|member| member.see(reached, all_seen));
         let unnoted = self.ahead.is_empty() && self.ahead.up_to() > self.ahead.after();
-        self.note_at = unnoted.then(|| self.note_at.filter(|at| *at > Instant::now()).unwrap_or(Instant::now() + NOTE_AFTER));
+        self.note_at =
+            unnoted.then(|| self.note_at.filter(|at| *at > Instant::now()).unwrap_or(Instant::now() + NOTE_AFTER));
         Ok(again)
     }
 

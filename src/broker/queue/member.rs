@@ -116,10 +116,6 @@ impl Member {
         Taker { token: self.state.lock().token, stream: Some(self.id), max: self.max }
     }
 
-    pub(super) fn token(&self) -> Uuid {
-        self.state.lock().token
-    }
-
     /// How much it has now, according to the store.
     pub(super) fn has(&self, in_flight: usize) {
         let mut state = self.state.lock();

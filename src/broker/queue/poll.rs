@@ -58,8 +58,7 @@ impl Broker {
         }
         self.wait_until_present().await?;
         let id = SubscriptionId(Uuid::now_v7());
-        let member =
-            Member::new(id, None, request.max_events, consumer.revision, consumer.stored, consumer.paused);
+        let member = Member::new(id, None, request.max_events, consumer.revision, consumer.stored, consumer.paused);
         let known = self.queues().know(&consumer, handle.clone());
         let dispatcher = self.queues().dispatcher(self, &known, &consumer.settings.name);
         let (parcel, deliveries) = (None, None);

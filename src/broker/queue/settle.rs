@@ -112,7 +112,8 @@ impl Broker {
         }
         // The name may have been given to another consumer since it was looked up.
         for _ in 0..2 {
-            let known = self.known_consumer(&consumer).await.map_err(|error| SettlementError::Store(Arc::new(error)))?;
+            let known =
+                self.known_consumer(&consumer).await.map_err(|error| SettlementError::Store(Arc::new(error)))?;
             let Some(known) = known else { break };
             if known.mode == Mode::Ordered {
                 return Err(SettlementError::WrongMode { consumer });
@@ -271,8 +272,7 @@ impl Verdicts {
 
     fn publish(&self) {
         let Self { ack, nack, reject, extend, failed } = *self;
-        let outcomes =
-            [("ack", ack), ("nack", nack), ("dead_letter", reject), ("extend", extend), ("failed", failed)];
+        let outcomes = [("ack", ack), ("nack", nack), ("dead_letter", reject), ("extend", extend), ("failed", failed)];
         for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
             counter!(metric::SETTLEMENTS, "outcome" => outcome).increment(count);
         }

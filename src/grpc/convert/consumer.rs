@@ -1,8 +1,12 @@
 //! Consumers.
 
+use std::time::Duration;
+
 use tonic::Status;
 
-use super::{Checks, duration, duration_message, filter, filter_message, position, timestamp, timestamp_value};
+use super::{
+    Checks, duration, duration_message, filter, filter_message, position, queue::pause, timestamp, timestamp_value,
+};
 use crate::{
     broker::{ConsumerView, Position},
     domain::{
@@ -77,7 +81,43 @@ pub(crate) fn consumer_update(
     let name = checks.consumer("name", &name);
     let filter = wanted.map(|wanted| filter(&mut checks, "filter", Some(wanted)));
     let for_queue = lease.is_some() || backoff.is_some() || max_attempts.is_some() || max_in_flight.is_some();
-    checks.finish(name.map(|name| (name, ConsumerChange { filter, ..ConsumerChange::default() }, for_queue)))
+    let lease = lease.and_then(|lease| checks.check(Reason::RequestInvalid, "lease", lease_value(lease)));
+    let backoff = backoff.map(|v1::Backoff { pauses }| match pauses.is_empty() {
+        true => QueuePolicy::default().backoff,
+        false => self::backoff(&mut checks, "backoff.pauses", pauses),
+    });
+    let max_attempts = given(&mut checks, "max_attempts", max_attempts, limits::ATTEMPTS_MAX);
+    let max_in_flight = given(&mut checks, "max_in_flight", max_in_flight, limits::IN_FLIGHT_MAX);
+    let change = ConsumerChange { filter, lease, backoff, max_attempts, max_in_flight };
+    checks.finish(name.map(|name| (name, change, for_queue)))
+}
+
+/// A number that must be given to be changed.
+fn given(checks: &mut Checks, field: &str, value: Option<i32>, max: u32) -> Option<u32> {
+    let value = value?;
+    let parsed = u32::try_from(value).ok().filter(|value| (1..=max).contains(value));
+    checks.check(Reason::RequestInvalid, field, parsed.ok_or_else(|| format!("{value} is not from 1 to {max}")))
+}
+
+/// How long a delivery stays leased.
+fn lease_value(lease: prost_types::Duration) -> Result<Duration, String> {
+    duration(lease).and_then(|lease| match (limits::LEASE_MIN..=limits::LEASE_MAX).contains(&lease) {
+        true => Ok(lease),
+        false => Err(format!("{lease:?} is not from 1 s to 1 h")),
+    })
+}
+
+/// Pauses between attempts; those that are wrong are noted and left out.
+fn backoff(checks: &mut Checks, field: &str, pauses: Vec<prost_types::Duration>) -> Vec<Duration> {
+    if pauses.len() > limits::BACKOFF_STEPS {
+        let text = format!("has {} pauses; at most {} are taken", pauses.len(), limits::BACKOFF_STEPS);
+        checks.add(Reason::RequestInvalid, field, text);
+        return Vec::new();
+    }
+    let pauses = pauses.into_iter().enumerate();
+    pauses
+        .filter_map(|(index, one)| checks.check(Reason::RequestInvalid, format!("{field}[{index}]"), pause(one)))
+        .collect()
 }
 
 /// Where a consumer is to go on, and which.
@@ -133,20 +173,10 @@ fn queue_policy(
     let mut policy = QueuePolicy::default();
     let reason = Reason::RequestInvalid;
     if let Some(lease) = lease {
-        let lease = duration(lease).and_then(|lease| match (limits::LEASE_MIN..=limits::LEASE_MAX).contains(&lease) {
-            true => Ok(lease),
-            false => Err(format!("{lease:?} is not from 1 s to 1 h")),
-        });
-        policy.lease = checks.check(reason, "consumer.lease", lease).unwrap_or(policy.lease);
+        policy.lease = checks.check(reason, "consumer.lease", lease_value(lease)).unwrap_or(policy.lease);
     }
-    if backoff.len() > limits::BACKOFF_STEPS {
-        let text = format!("has {} pauses; at most {} are taken", backoff.len(), limits::BACKOFF_STEPS);
-        checks.add(reason, "consumer.backoff", text);
-    } else if !backoff.is_empty() {
-        let pauses = backoff.into_iter().enumerate();
-        policy.backoff = pauses
-            .filter_map(|(index, pause)| checks.check(reason, format!("consumer.backoff[{index}]"), duration(pause)))
-            .collect();
+    if !backoff.is_empty() {
+        policy.backoff = self::backoff(checks, "consumer.backoff", backoff);
     }
     let mut count = |field: &str, value: i32, default: u32, max: u32| match u32::try_from(value) {
         Ok(0) => default,
@@ -164,21 +194,21 @@ fn queue_policy(
 /// A consumer for the wire.
 pub(crate) fn consumer(view: ConsumerView) -> v1::Consumer {
     let lag_events = i64::try_from(view.lag_events()).ok();
-    let ConsumerView { consumer, bounds, lag_time, connections, connection_count } = view;
+    let ConsumerView { consumer, queue: busy, bounds, lag_time, connections, connection_count } = view;
     let NewConsumer { name, topic, mode, filter, start, queue } = consumer.settings;
     let bounds = bounds.unwrap_or(Bounds { head: consumer.stored, trimmed_to: Offset::ZERO });
     let status = v1::ConsumerStatus {
         position: Some(position(Position { offset: consumer.stored, bounds })),
         lag_events,
         lag_time: lag_time.map(duration_message),
-        in_flight: None,
-        retrying: None,
-        dead_letters: None,
+        in_flight: busy.map(|busy| number(busy.in_flight)),
+        retrying: busy.map(|busy| number(busy.retrying)),
+        dead_letters: busy.map(|busy| number(busy.dead_letters)),
         paused: consumer.paused,
         epoch: consumer.epoch.0,
         connections: connections.into_iter().map(connection).collect(),
         connection_count: i32::try_from(connection_count).unwrap_or(i32::MAX),
-        trimmed_events: i64::try_from(consumer.trimmed_events).unwrap_or(i64::MAX),
+        trimmed_events: number(consumer.trimmed_events),
     };
     let (lease, backoff, max_attempts, max_in_flight) = match mode {
         Mode::Ordered => (None, Vec::new(), 0, 0),
@@ -206,6 +236,10 @@ pub(crate) fn consumer(view: ConsumerView) -> v1::Consumer {
         create_time: Some(timestamp(consumer.create_time)),
         status: Some(status),
     }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn start_message(start: StartFrom) -> v1::consumer::Start {

@@ -169,7 +169,11 @@ fn after_token(consumer: &str, token: &str) -> Option<Offset> {
 }
 
 /// A page of dead letters, for the wire.
-pub(crate) fn dead_letters(consumer: &ConsumerName, views: Vec<DeadLetterView>, more: bool) -> v1::ListDeadLettersResponse {
+pub(crate) fn dead_letters(
+    consumer: &ConsumerName,
+    views: Vec<DeadLetterView>,
+    more: bool,
+) -> v1::ListDeadLettersResponse {
     let last = views.last().map(|view| view.letter.offset);
     let token = last.filter(|_| more).map(|last| {
         let query = digest(&["dead_letters", consumer.as_str()]);
@@ -215,9 +219,10 @@ pub(crate) fn which_dead_letters(
     let which = match (offsets.is_empty(), all) {
         (true, true) => Some(DeadLetters::All),
         (false, false) => {
-            let parsed = offsets.into_iter().take(limits::DEAD_LETTERS_MOVED).enumerate().filter_map(|(index, offset)| {
-                checks.check(Reason::RequestInvalid, format!("offsets[{index}]"), delivered(offset))
-            });
+            let parsed =
+                offsets.into_iter().take(limits::DEAD_LETTERS_MOVED).enumerate().filter_map(|(index, offset)| {
+                    checks.check(Reason::RequestInvalid, format!("offsets[{index}]"), delivered(offset))
+                });
             let mut parsed: Vec<_> = parsed.collect();
             parsed.sort_unstable();
             parsed.dedup();
