@@ -135,6 +135,8 @@ fn broker_options(settings: &ServeSettings, server_name: String) -> BrokerOption
         queue_bytes: settings.queue_bytes,
         queue_bytes_total: settings.queue_bytes_total,
         queue_timeout: settings.queue_timeout,
+        publish_stream_requests: settings.publish_stream_requests,
+        publish_stream_bytes: settings.publish_stream_bytes,
         stream_max_age: settings.stream_max_age,
         poll_interval: settings.poll_interval,
         retention_interval: settings.retention_interval,
