@@ -121,7 +121,8 @@ async fn serve(gate: Gate, routes: tonic::service::Routes, auth: Auth, shutdown:
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(limits::CONNECTION_STREAMS)
         .http2_max_local_error_reset_streams(Some(RESET_STREAMS))
-        .http2_max_header_list_size(limits::METADATA_BYTES)
+        // Below us, what is as large as this is refused already.
+        .http2_max_header_list_size(limits::METADATA_BYTES + 1)
         .add_routes(routes)
         .serve_with_incoming_shutdown(gate.stream(), async move { drain.draining().await })
         .await
@@ -135,6 +136,8 @@ fn broker_options(settings: &ServeSettings, server_name: String) -> BrokerOption
         queue_bytes: settings.queue_bytes,
         queue_bytes_total: settings.queue_bytes_total,
         queue_timeout: settings.queue_timeout,
+        publish_stream_requests: settings.publish_stream_requests,
+        publish_stream_bytes: settings.publish_stream_bytes,
         stream_max_age: settings.stream_max_age,
         poll_interval: settings.poll_interval,
         retention_interval: settings.retention_interval,

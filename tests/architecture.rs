@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 #![expect(unreachable_pub, reason = "nothing is reached from outside a test binary")]
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 #[path = "architecture/source.rs"]
 mod source;
@@ -136,6 +136,23 @@ fn badly_named(file: &File) -> Vec<String> {
         .collect()
 }
 
+/// Words of capitals in the strings of a text, such as the names of reasons.
+fn capitals(text: &str) -> Vec<&str> {
+    let words = source::strings(text).into_iter().flat_map(|string| string.split(|c: char| !is_capital(c)));
+    words.filter(|word| word.len() > 2).collect()
+}
+
+fn is_capital(c: char) -> bool {
+    c.is_ascii_uppercase() || c == '_'
+}
+
+/// Reasons of a table of them that no string of the integration tests names.
+fn unprovoked<'a>(reasons: &'a str, files: &[File]) -> Vec<&'a str> {
+    let tests = files.iter().filter(|file| file.path.starts_with("tests/it/"));
+    let named: HashSet<&str> = tests.flat_map(|file| capitals(&file.text)).collect();
+    capitals(reasons).into_iter().filter(|reason| !named.contains(reason)).collect()
+}
+
 /// Checks every file, and fails with all that is wrong.
 fn check(rule: fn(&File) -> Vec<String>) {
     let wrong: Vec<String> = File::all().iter().flat_map(rule).collect();
@@ -244,4 +261,28 @@ fn a_name_without_meaning_is_caught() {
     assert_eq!(verdict(badly_named, "src/store/utils.rs", "").len(), 1);
     assert_eq!(verdict(badly_named, "tests/it/common/mod.rs", "").len(), 1);
     assert_eq!(verdict(badly_named, "src/store/postgres/append.rs", ""), [""; 0]);
+}
+
+#[test]
+fn every_reason_is_provoked_by_a_test() {
+    let files = File::all();
+    let table = files.iter().find(|file| file.path == "src/grpc/reason.rs").expect("the table of reasons");
+    assert!(capitals(&table.text).len() > 40, "the table of reasons is not where it was");
+    assert_eq!(unprovoked(&table.text, &files), [""; 0]);
+}
+
+#[test]
+fn a_reason_that_no_test_provokes_is_caught() {
+    let table = r#"NotFound: TopicNotFound "TOPIC_NOT_FOUND";"#;
+    let said = |path: &str, text: &str| unprovoked(table, &[File { path: path.into(), text: text.into() }]);
+    for (path, text) in [
+        ("tests/it/errors.rs", "// \"TOPIC_NOT_FOUND\"\n/* \"TOPIC_NOT_FOUND\" */ const TOPIC_NOT_FOUND: &str = \"\";"),
+        ("tests/it/errors.rs", "let reason = \"TOPIC_NOT_FOUND_HERE\";"),
+        ("src/cli/failure.rs", "let reason = \"TOPIC_NOT_FOUND\";"),
+    ] {
+        assert_eq!(said(path, text), ["TOPIC_NOT_FOUND"], "{path}: {text}");
+    }
+    for text in ["assert_refused(&status, \"TOPIC_NOT_FOUND\");", "\"NOT_FOUND / TOPIC_NOT_FOUND\""] {
+        assert_eq!(said("tests/it/errors.rs", text), [""; 0], "{text}");
+    }
 }

@@ -97,6 +97,10 @@ pub struct BrokerOptions {
     pub queue_bytes_total: usize,
     /// How long a publish waits for room.
     pub queue_timeout: Duration,
+    /// Requests of one publishing stream that may be unanswered.
+    pub publish_stream_requests: usize,
+    /// Bytes of such requests and of their answers.
+    pub publish_stream_bytes: usize,
     /// How long a stream may get, give or take a tenth.
     pub stream_max_age: Duration,
     /// How often heads are looked up; `None`: 1 s with a healthy notifier, 100 ms without.

@@ -16,12 +16,11 @@ use super::{
 };
 use crate::{
     auth::AuthError,
-    domain::{Offset, PendingEvent, Permission, Principal, Timestamp, TopicName, limits},
+    domain::{Offset, PendingEvent, Permission, Principal, Timestamp, TopicName},
 };
 
-/// Topics of a stream that are kept in mind. As no more requests than half of it are under way at once, it
-/// can only be full of topics that had failures.
-const CHAINS: usize = 2 * limits::PUBLISH_STREAM_REQUESTS;
+/// Topics of a stream that are kept in mind, at least.
+const CHAINS: usize = 2048;
 
 /// An open stream. Dropping it leaves what was submitted to be carried out.
 #[derive(Debug)]
@@ -29,6 +28,9 @@ pub struct PublishStream {
     broker: Broker,
     principal: Arc<Principal>,
     chains: HashMap<TopicName, Arc<Chain>>,
+    /// As many as are kept in mind: as no more requests than half of it are under way at once, it can only
+    /// be full of topics that had failures.
+    chains_max: usize,
     /// More topics failed than are kept in mind: all count as failed.
     all_broken: bool,
     ends_at: Instant,
@@ -85,6 +87,7 @@ impl Broker {
             broker: self.clone(),
             principal,
             chains: HashMap::new(),
+            chains_max: CHAINS.max(self.inner.options.publish_stream_requests.saturating_mul(2)),
             all_broken: false,
         };
         Ok((stream, room))
@@ -92,6 +95,12 @@ impl Broker {
 }
 
 impl PublishStream {
+    /// Requests that may be unanswered, and bytes of such requests and their answers: the caller keeps to them.
+    pub fn capacity(&self) -> (usize, usize) {
+        let options = &self.broker.inner.options;
+        (options.publish_stream_requests, options.publish_stream_bytes)
+    }
+
     /// Hands a request to its topic's appender, after waiting for room there for as long as that takes. The
     /// error says that the stream must end; the request was not taken then. Cancelling it may or may not
     /// record the request, and refuses the later ones of its topic.
@@ -153,10 +162,10 @@ impl PublishStream {
 
     /// The place of a request of this topic, unless an earlier one failed.
     fn link(&mut self, topic: &TopicName) -> Result<Link, Refusal> {
-        if self.chains.len() >= CHAINS && !self.chains.contains_key(topic) {
+        if self.chains.len() >= self.chains_max && !self.chains.contains_key(topic) {
             // A request under way holds its chain.
             self.chains.retain(|_, chain| chain.is_broken() || Arc::strong_count(chain) > 1);
-            self.all_broken |= self.chains.len() >= CHAINS;
+            self.all_broken |= self.chains.len() >= self.chains_max;
         }
         if self.all_broken {
             return Err(Refusal::PredecessorFailed);

@@ -88,6 +88,14 @@ pub struct ServeSettings {
     #[arg(long, env = "EVENTFLOW_QUEUE_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub queue_timeout: Duration,
 
+    /// Requests of one publishing stream that may be unanswered; then it is not read until one is answered.
+    #[arg(long, env = "EVENTFLOW_PUBLISH_STREAM_REQUESTS", default_value_t = 1024, value_name = "COUNT")]
+    pub publish_stream_requests: usize,
+
+    /// Bytes of such requests and of their answers; a larger request goes by itself.
+    #[arg(long, env = "EVENTFLOW_PUBLISH_STREAM_BYTES", default_value_t = 4 << 20, value_name = "BYTES")]
+    pub publish_stream_bytes: usize,
+
     /// What is logged, as for RUST_LOG: a level, or target=level pairs.
     #[arg(long, env = "EVENTFLOW_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
@@ -183,6 +191,8 @@ impl ServeSettings {
             ("--ring-bytes-total", self.ring_bytes_total == 0),
             ("--queue-bytes", self.queue_bytes == 0),
             ("--queue-bytes-total", self.queue_bytes_total == 0),
+            ("--publish-stream-requests", self.publish_stream_requests == 0),
+            ("--publish-stream-bytes", self.publish_stream_bytes == 0),
             ("--max-connections", self.max_connections == 0),
             ("--max-streams", self.max_streams == 0),
             ("--max-streams-per-principal", self.max_streams_per_principal == 0),
@@ -252,7 +262,10 @@ mod tests {
         let open = "0.0.0.0:50051";
         assert!(matches!(check(&["--listen", open]), Err(SettingsError::NotLoopback(_))));
         assert_eq!(check(&["--listen", open, "--insecure"]), Ok(()));
-        assert_eq!(check(&["--ring-bytes", "0"]), Err(SettingsError::Zero("--ring-bytes")));
+        for capacity in ["--ring-bytes", "--publish-stream-requests", "--publish-stream-bytes"] {
+            assert_eq!(check(&[capacity, "0"]), Err(SettingsError::Zero(capacity)));
+            assert_eq!(check(&[capacity, "1"]), Ok(()));
+        }
     }
 
     #[test]

@@ -26,10 +26,6 @@ pub const REQUEST_BYTES: usize = 4 << 20;
 pub const MESSAGE_BYTES: usize = REQUEST_BYTES + (64 << 10);
 /// Events in one publish request.
 pub const REQUEST_EVENTS: usize = 1000;
-/// Requests of a publishing stream that are not answered yet; no more are read meanwhile.
-pub const PUBLISH_STREAM_REQUESTS: usize = 1024;
-/// Bytes of such requests.
-pub const PUBLISH_STREAM_BYTES: usize = 4 << 20;
 /// Events in one group of the appender, and so in one segment, unless one request has more.
 pub const SEGMENT_EVENTS: usize = 4096;
 /// Bytes of events in one group of the appender, unless one request has more.

@@ -20,10 +20,12 @@ use super::{
 };
 use crate::{
     broker::{ClosingReason, PublishStream, PublishStreamError, StreamRoom, Submitted},
-    domain::limits::{PUBLISH_STREAM_BYTES, PUBLISH_STREAM_REQUESTS},
     proto::v1::{PublishStreamRequest, PublishStreamResponse},
     shutdown::Shutdown,
 };
+
+/// As much as a semaphore and a channel can count.
+const CAPACITY_MAX: usize = Semaphore::MAX_PERMITS - 1;
 
 /// What the client is told next, in the order of its requests.
 enum Item {
@@ -58,15 +60,18 @@ pub(super) fn responses(
     requests: Streaming<PublishStreamRequest>,
     call: Call,
 ) -> impl Stream<Item = Result<PublishStreamResponse, Status>> + Send + use<> {
+    let (most_requests, most_bytes) = stream.capacity();
+    let (most_requests, most_bytes) = (most_requests.min(CAPACITY_MAX), most_bytes.min(CAPACITY_MAX));
     // Each request has room before it comes here, and what ends the stream comes once: it never fills up.
-    let (items, received) = mpsc::channel(PUBLISH_STREAM_REQUESTS + 1);
+    let (items, received) = mpsc::channel(most_requests + 1);
     let reader = Reader {
         stream,
         requests,
         items,
         call: call.clone(),
-        room: Arc::new(Semaphore::new(PUBLISH_STREAM_REQUESTS)),
-        bytes: Arc::new(Semaphore::new(PUBLISH_STREAM_BYTES)),
+        room: Arc::new(Semaphore::new(most_requests)),
+        bytes: Arc::new(Semaphore::new(most_bytes)),
+        most_bytes,
     };
     shutdown.spawn(reader.run().in_current_span());
     stream::unfold(Phase::Open(received), move |phase| {
@@ -112,6 +117,8 @@ struct Reader {
     call: Call,
     room: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    /// Room in `bytes` when nothing is unanswered.
+    most_bytes: usize,
 }
 
 impl Reader {
@@ -141,7 +148,7 @@ impl Reader {
                 biased;
                 () = self.items.closed() => return Item::Over,
                 (reason, error) = self.stream.ending() => return Item::Closing(reason, error),
-                bytes = take(&self.bytes, bytes) => bytes,
+                bytes = take(&self.bytes, bytes.min(self.most_bytes)) => bytes,
             };
             let submitted = match publish {
                 Err(refusal) => Err(refusal),
@@ -174,8 +181,9 @@ async fn next_request(
     Ok(requests.message().await?.map(|message| (permit, message)))
 }
 
-/// Room for so many bytes, or for as many as there is room for at all.
+/// Room for so many bytes, which must not be more than there can be.
 async fn take(bytes: &Arc<Semaphore>, count: usize) -> Option<OwnedSemaphorePermit> {
-    let count = u32::try_from(count.min(PUBLISH_STREAM_BYTES)).unwrap_or(u32::MAX);
+    // A message has fewer, and so have the answers to its events.
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
     bytes.clone().acquire_many_owned(count).await.ok()
 }

@@ -1,4 +1,4 @@
-//! Reads Rust just well enough to see which modules and crates a file names.
+//! Reads Rust just well enough to see which modules and crates a file names, and what its strings are.
 
 use std::path::Path;
 
@@ -71,6 +71,19 @@ pub fn references(module: &[&str], text: &str) -> Vec<Reference> {
         index += 1;
     }
     found
+}
+
+/// Every string of a text, with its quotes; characters too.
+pub fn strings(text: &str) -> Vec<&str> {
+    let (mut strings, mut rest) = (vec![], text);
+    while !rest.is_empty() {
+        let (token, after) = rest.split_at(next(rest).0);
+        if string(rest).is_some() {
+            strings.push(token);
+        }
+        rest = after;
+    }
+    strings
 }
 
 /// Follows a path, or a tree of paths in braces, from the module `at`; returns the index after it.

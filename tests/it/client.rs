@@ -7,10 +7,11 @@ use eventflow::proto::v1::{
     event_service_client::EventServiceClient, producer_service_client::ProducerServiceClient, subscribe_response,
     topic_service_client::TopicServiceClient,
 };
+use prost::Message;
 use tokio::time::timeout;
 use tonic::{
     Code, Request, Status, Streaming,
-    metadata::{Ascii, MetadataValue},
+    metadata::{Ascii, MetadataMap, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
@@ -255,6 +256,18 @@ impl Stream {
             }
         }
     }
+}
+
+/// An error of one request of a stream as the status that it is laid out like.
+pub fn as_status(error: v1::PublishError) -> Status {
+    let v1::PublishError { code, message, details } = error;
+    let (code, text) = (Code::from_i32(code), message.clone());
+    let bytes = tonic_types::Status { code: code.into(), message, details }.encode_to_vec();
+    let status = Status::with_details(code, text.clone(), bytes.clone().into());
+    let reason = status.get_details_error_info().expect("ErrorInfo").reason;
+    let mut metadata = MetadataMap::new();
+    metadata.insert("eventflow-reason", reason.parse().expect("a reason is ASCII"));
+    Status::with_details_and_metadata(code, text, bytes.into(), metadata)
 }
 
 /// Asserts that a status is this refusal, whole: code, reason in message, details and trailer, request id.

@@ -10,7 +10,10 @@ use tonic_types::StatusExt;
 use crate::{
     api,
     client::{Client, assert_refused, event, from_earliest},
-    harness::backend::{Backend, on_both_stores},
+    harness::{
+        backend::{Backend, on_both_stores},
+        place::Place,
+    },
     raw,
 };
 
@@ -18,7 +21,7 @@ use crate::{
 const OPEN: [&str; 2] = ["Login", "RefreshToken"];
 
 /// RPCs that the protos have and this version does not serve.
-const UNAVAILABLE: [&str; 4] = ["DiscardDeadLetters", "ListDeadLetters", "RedriveDeadLetters", "Settle"];
+pub const UNAVAILABLE: [&str; 4] = ["DiscardDeadLetters", "ListDeadLetters", "RedriveDeadLetters", "Settle"];
 
 /// The answer of an RPC to an empty message.
 async fn empty_call(client: &Client, path: &str, headers: &[(&'static str, &str)]) -> Status {
@@ -139,6 +142,20 @@ on_both_stores! {
         let refusal = admin.publish("orders", vec![event("x")]).await.unwrap_err();
         assert_refused(&refusal, Code::FailedPrecondition, "TOPIC_SEALED");
         assert_eq!(refusal.get_details_precondition_failure().unwrap().violations[0].subject, "orders");
+    }
+
+    async fn a_row_that_cannot_be_is_a_fault_of_the_server_and_only_its_log_says_more(backend: Backend) {
+        let (start, place) = Place::of(backend).await;
+        let server = start.start().await;
+        let admin = Client::admin(&server).await;
+        admin.create_topic("orders").await;
+        place.change("update topics set name = 'Impossible'", "update eventflow.topics set name = 'Impossible'").await;
+        let refusal = admin.topics().list_topics(v1::ListTopicsRequest::default()).await.unwrap_err();
+        assert_refused(&refusal, Code::Internal, "INTERNAL");
+        assert!(refusal.get_details_error_info().unwrap().metadata.is_empty(), "{refusal:?}");
+        assert!(refusal.get_details_retry_info().is_none(), "{refusal:?}");
+        assert!(!format!("{refusal:?}").contains("Impossible") && !refusal.message().contains("name"), "{refusal:?}");
+        server.logged("a call failed inside the server").await;
     }
 }
 

@@ -1,15 +1,20 @@
 //! Calls made of bytes, as no generated client would make them.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use eventflow::proto::v1::{PublishStreamResponse, publish_stream_response::Result as Outcome};
 use futures::{StreamExt, stream};
 use http::{HeaderMap, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
+use prost::Message;
 use tokio::time::timeout;
 use tonic::{Code, Status, body::Body};
 use tower::ServiceExt;
 
-use crate::{client::Client, harness::patience::DEADLINE};
+use crate::{
+    client::{Client, as_status},
+    harness::patience::DEADLINE,
+};
 
 /// What came back.
 #[derive(Debug)]
@@ -18,7 +23,8 @@ pub struct Answer {
     pub http: StatusCode,
     /// What came before the messages.
     pub headers: HeaderMap,
-    /// The status of gRPC; OK for a stream that has sent a frame.
+    /// The status of gRPC; OK for a stream that has sent a frame; of a publishing stream that went well, what
+    /// became of its first request.
     pub status: Status,
 }
 
@@ -62,20 +68,34 @@ pub async fn send(client: &Client, path: &str, body: Bytes, headers: &[(&'static
 /// Sends a request as it is.
 pub async fn exchange(client: &Client, request: Request<Body>) -> Answer {
     let endless = request.uri().path().ends_with("/Subscribe");
+    let publishes = request.uri().path().ends_with("/PublishStream");
     let response = client.transport().oneshot(request).await.expect("the connection stays open");
     let (parts, mut body) = response.into_parts();
     let mut status = Status::from_header_map(&parts.headers);
-    let mut begun = false;
+    let mut messages = BytesMut::new();
     while status.is_none() {
         let Some(frame) = body.frame().await else { break };
         match frame.expect("a body goes on").into_data() {
-            Ok(_) => begun = true,
+            Ok(data) => messages.extend_from_slice(&data),
             Err(frame) => status = frame.trailers_ref().and_then(Status::from_header_map),
         }
-        if endless && begun {
+        if endless && !messages.is_empty() {
             status.get_or_insert_with(|| Status::new(Code::Ok, ""));
         }
     }
     let status = status.unwrap_or_else(|| Status::unknown("no status of gRPC"));
+    let pipelined = publishes && status.code() == Code::Ok;
+    let status = if pipelined { first_refusal(&messages).unwrap_or(status) } else { status };
     Answer { http: parts.status, headers: parts.headers, status }
+}
+
+/// The refusal of the first request of a publishing stream; `None` if it was taken, or if there was none.
+fn first_refusal(messages: &[u8]) -> Option<Status> {
+    let (header, rest) = messages.split_at_checked(5)?;
+    let length = header[1..].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    let response = PublishStreamResponse::decode(&rest[..length]).expect("a response of a publishing stream");
+    match response.result.expect("a response has a result") {
+        Outcome::Error(error) => Some(as_status(error)),
+        Outcome::Published(_) | Outcome::Closing(_) => None,
+    }
 }

@@ -6,12 +6,9 @@ use std::collections::HashMap;
 
 use eventflow::proto::v1;
 
-use super::{
-    valid::filter,
-    world::{TOPIC, World, assert_invalid},
-};
+use super::world::{TOPIC, World, assert_invalid};
 use crate::{
-    client::{event, from_earliest},
+    client::event,
     harness::backend::{Backend, on_both_stores},
 };
 
@@ -92,10 +89,13 @@ on_both_stores! {
             world.admin.create_topic(&x(len)).await;
             world.admin.register(&x(len), TOPIC).await;
             world.admin.producer(&x(len), &[&x(len)]).await;
+            create_user(&world, &x(len)).await.unwrap();
         }
         for (n, len) in [1023, 1024].into_iter().enumerate() {
             create_topic(&world, &format!("described-{n}"), &x(len)).await.unwrap();
             register_producer(&world, &format!("described-{n}"), &x(len), vec![]).await.unwrap();
+            describe_topic(&world, x(len)).await.unwrap();
+            describe_producer(&world, x(len)).await.unwrap();
         }
         let before = world.names().await;
         let long = [x(256), x(100_000)];
@@ -107,12 +107,14 @@ on_both_stores! {
             let consumer = v1::Consumer { name: bad.into(), topic: bad.into(), ..Default::default() };
             let refusal = register_consumer(&world, consumer).await.unwrap_err();
             assert_invalid(&refusal, "NAME_INVALID", &["consumer.name", "consumer.topic"]);
+            let refusal = create_user(&world, bad).await.unwrap_err();
+            assert_invalid(&refusal, "NAME_INVALID", &["user.username"]);
         }
         let refusal = create_topic(&world, "a", &x(1025)).await.unwrap_err();
         assert_invalid(&refusal, "REQUEST_INVALID", &["topic.description"]);
-        let update = v1::UpdateTopicRequest { name: TOPIC.into(), description: Some(x(1025)), ..Default::default() };
-        let refusal = world.admin.topics().update_topic(update).await.unwrap_err();
-        assert_invalid(&refusal, "REQUEST_INVALID", &["description"]);
+        for refusal in [describe_topic(&world, x(1025)).await, describe_producer(&world, x(1025)).await] {
+            assert_invalid(&refusal.unwrap_err(), "REQUEST_INVALID", &["description"]);
+        }
         let refusal = register_producer(&world, "a", &x(1025), vec![]).await.unwrap_err();
         assert_invalid(&refusal, "REQUEST_INVALID", &["producer.description"]);
         assert_eq!(world.names().await, before);
@@ -132,60 +134,6 @@ on_both_stores! {
         }
         assert!(!world.names().await.iter().any(|name| name == "producer p101" || name == "producer p"));
     }
-
-    async fn a_filter_has_up_to_100_entries_and_4_kib(backend: Backend) {
-        let world = World::on(backend).await;
-        // 96 keys, and one entry in each other field.
-        let entries = |count: usize| v1::Filter { keys: (4..count).map(|n| n.to_string()).collect(), ..filter() };
-        let bytes = |count: usize| v1::Filter {
-            keys: [[x(1024), x(1024), x(1024)].as_slice(), &[x(count - 3072)]].concat(),
-            ..Default::default()
-        };
-        let good = [entries(99), entries(100), bytes(4095), bytes(4096)];
-        for (n, filter) in good.into_iter().enumerate() {
-            register_consumer(&world, filtered(&format!("c{n}"), filter.clone())).await.unwrap();
-            let request = v1::SubscribeRequest { filter: Some(filter), ..from_earliest(TOPIC) };
-            world.admin.subscribe(request).await.unwrap().started().await;
-        }
-        let before = world.names().await;
-        for filter in [entries(101), bytes(4097)] {
-            let refusal = register_consumer(&world, filtered("c", filter.clone())).await.unwrap_err();
-            assert_invalid(&refusal, "FILTER_INVALID", &["consumer.filter"]);
-            let request = v1::SubscribeRequest { filter: Some(filter), ..from_earliest(TOPIC) };
-            assert_invalid(&world.admin.subscribe(request).await.unwrap_err(), "FILTER_INVALID", &["filter"]);
-        }
-        assert_eq!(world.names().await, before);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_filter_must_not_have_stars_inside_or_empty_entries() {
-    let world = World::on(Backend::Sqlite).await;
-    let none = v1::Filter::default;
-    let attribute = |name: &str| v1::Filter { attributes: [(name.to_owned(), "v".to_owned())].into(), ..none() };
-    let cases = [
-        (v1::Filter { types: vec!["a*b".into()], ..none() }, "filter.types[0]"),
-        (v1::Filter { types: vec!["a".into(), "*a".into()], ..none() }, "filter.types[1]"),
-        (v1::Filter { types: vec!["a**".into()], ..none() }, "filter.types[0]"),
-        (v1::Filter { types: vec![String::new()], ..none() }, "filter.types[0]"),
-        (v1::Filter { types: vec![x(256)], ..none() }, "filter.types[0]"),
-        (v1::Filter { keys: vec![String::new()], ..none() }, "filter.keys[0]"),
-        (v1::Filter { keys: vec![x(1025)], ..none() }, "filter.keys[0]"),
-        (v1::Filter { correlation_ids: vec![x(129)], ..none() }, "filter.correlation_ids[0]"),
-        (v1::Filter { producers: vec![x(266)], ..none() }, "filter.producers[0]"),
-        (attribute(""), "filter.attributes[\"\"]"),
-        (attribute("a b"), "filter.attributes[\"a b\"]"),
-    ];
-    for (filter, field) in cases {
-        let refusal = register_consumer(&world, filtered("c", filter.clone())).await.unwrap_err();
-        assert_invalid(&refusal, "FILTER_INVALID", &[&format!("consumer.{field}")]);
-        let request = v1::SubscribeRequest { filter: Some(filter), ..from_earliest(TOPIC) };
-        assert_invalid(&world.admin.subscribe(request).await.unwrap_err(), "FILTER_INVALID", &[field]);
-    }
-}
-
-fn filtered(name: &str, filter: v1::Filter) -> v1::Consumer {
-    v1::Consumer { name: name.into(), topic: TOPIC.into(), filter: Some(filter), ..Default::default() }
 }
 
 async fn create_topic(world: &World, name: &str, description: &str) -> Result<(), tonic::Status> {
@@ -208,4 +156,23 @@ async fn register_producer(
 async fn register_consumer(world: &World, consumer: v1::Consumer) -> Result<(), tonic::Status> {
     let request = v1::RegisterConsumerRequest { consumer: Some(consumer), if_not_exists: false };
     world.admin.consumers().register_consumer(request).await.map(drop)
+}
+
+async fn create_user(world: &World, name: &str) -> Result<(), tonic::Status> {
+    let user = v1::User { username: name.into(), role: v1::Role::Viewer.into(), ..Default::default() };
+    let request = v1::CreateUserRequest { user: Some(user), password: String::new() };
+    world.admin.auth().create_user(request).await.map(drop)
+}
+
+/// Gives the topic another description.
+async fn describe_topic(world: &World, description: String) -> Result<(), tonic::Status> {
+    let request = v1::UpdateTopicRequest { name: TOPIC.into(), description: Some(description), ..Default::default() };
+    world.admin.topics().update_topic(request).await.map(drop)
+}
+
+/// Gives the producer another description.
+async fn describe_producer(world: &World, description: String) -> Result<(), tonic::Status> {
+    let name = "shop".into();
+    let request = v1::UpdateProducerRequest { name, description: Some(description), ..Default::default() };
+    world.admin.producers().update_producer(request).await.map(drop)
 }

@@ -1,15 +1,16 @@
 //! Metadata that is too long or not what it should be.
 
 use eventflow::proto::v1;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use prost::Message;
+use tokio::{net::TcpStream, time::timeout};
 use tonic::Code;
 
 use super::world::{TOPIC, World};
 use crate::{
     api,
     client::{assert_refused, event},
-    harness::backend::Backend,
+    harness::{backend::Backend, patience::DEADLINE},
     raw,
 };
 
@@ -52,14 +53,44 @@ async fn a_trace_context_that_is_none_is_ignored() {
     }
 }
 
+/// The status of HTTP that a call gets whose headers have so many bytes, counted as HTTP/2 does.
+async fn with_headers_of(world: &World, bytes: usize) -> StatusCode {
+    let stream = TcpStream::connect(world.server.listen()).await.unwrap();
+    let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let path = api::path_of("EventService", "Publish");
+    let headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "server"),
+        (":path", &path),
+        ("content-type", "application/grpc"),
+        ("x-any", ""),
+    ];
+    // 32 are counted for each.
+    let others: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+    let request = Request::post(format!("http://server{path}")).header("content-type", "application/grpc");
+    let request = request.header("x-any", "x".repeat(bytes - others)).body(()).unwrap();
+    let (response, _) = requests.send_request(request, true).unwrap();
+    let status = timeout(DEADLINE, response).await.expect("an answer in time").unwrap().status();
+    connection.abort();
+    status
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_16_kib_of_metadata_is_answered_below_grpc() {
+    const LIMIT: usize = 16 << 10;
     let world = World::on(Backend::Sqlite).await;
+    for (bytes, wanted) in
+        [(LIMIT - 1, StatusCode::OK), (LIMIT, StatusCode::OK), (LIMIT + 1, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)]
+    {
+        assert_eq!(with_headers_of(&world, bytes).await, wanted, "{bytes} bytes");
+    }
     let path = api::path_of("EventService", "Publish");
     let answer = raw::send(&world.admin, &path, publish(), &[("x-any", &"x".repeat(15_000))]).await;
     assert!(api::is_ok(&answer.status), "{:?}", answer.status);
     let head = world.head().await;
-    for len in [16 << 10, 20_000] {
+    for len in [LIMIT, 20_000] {
         let answer = raw::send(&world.admin, &path, publish(), &[("x-any", &"x".repeat(len))]).await;
         assert_eq!(answer.http, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{len} bytes");
     }

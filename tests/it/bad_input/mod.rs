@@ -3,9 +3,11 @@
 mod bytes;
 mod enums_and_times;
 mod events;
+mod filters;
 mod fuzz;
 mod limits;
 mod metadata;
+mod pages;
 mod transport;
 mod valid;
 mod world;

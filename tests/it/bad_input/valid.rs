@@ -1,13 +1,13 @@
 //! A full and valid request for each RPC that is served, for others to spoil.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use eventflow::proto::v1;
 use prost::Message;
 use prost_reflect::MessageDescriptor;
 
 use super::world::TOPIC;
-use crate::api;
+use crate::{api, errors::UNAVAILABLE};
 
 /// A request that a server of [`World`](super::world::World) takes.
 #[derive(Debug, Clone)]
@@ -28,9 +28,17 @@ impl Valid {
     }
 }
 
-/// One for each RPC that is served, with as many fields as are taken together.
+/// One at least for each RPC that is served, with as many fields as are taken together. What they name is not
+/// always there.
 pub fn all() -> Vec<Valid> {
-    [topics(), vec![publish()], history(), producers(), consumers(), auth(), identities()].concat()
+    [topics(), publishing(), history(), producers(), consumers(), managing(), auth(), users(), keys()].concat()
+}
+
+/// Those that take nothing away from the others, whatever becomes of their fields: Logout ends the session that
+/// all calls are made with, and DeleteTopic can hit the topic that the others name.
+pub fn harmless() -> Vec<Valid> {
+    let harmful = [api::path_of("AuthService", "Logout"), api::path_of("TopicService", "DeleteTopic")];
+    all().into_iter().filter(|valid| !harmful.contains(&valid.path)).collect()
 }
 
 fn seconds(seconds: i64) -> prost_types::Duration {
@@ -65,6 +73,7 @@ fn topics() -> Vec<Valid> {
         Valid::new(service, "ListTopics", &list),
         Valid::new(service, "UpdateTopic", &update),
         Valid::new(service, "TrimTopic", &trim),
+        Valid::new(service, "DeleteTopic", &v1::DeleteTopicRequest { name: "nothing".into() }),
     ]
 }
 
@@ -84,14 +93,16 @@ pub fn event() -> v1::NewEvent {
     }
 }
 
-fn publish() -> Valid {
+fn publishing() -> Vec<Valid> {
     let json = prost_types::value::Kind::ListValue(prost_types::ListValue {
         values: vec![prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(1.5)) }],
     });
     let json = v1::new_event::Payload::Json(prost_types::Value { kind: Some(json) });
     let events = vec![event(), v1::NewEvent { id: "id-2".into(), payload: Some(json), ..event() }];
     let request = v1::PublishRequest { topic: TOPIC.into(), events, ..Default::default() };
-    Valid::new("EventService", "Publish", &request)
+    let pipelined = v1::PublishStreamRequest { sequence: 7, publish: Some(request.clone()) };
+    let service = "EventService";
+    vec![Valid::new(service, "Publish", &request), Valid::new(service, "PublishStream", &pipelined)]
 }
 
 fn history() -> Vec<Valid> {
@@ -188,29 +199,73 @@ fn consumers() -> Vec<Valid> {
     ]
 }
 
+fn managing() -> Vec<Valid> {
+    let name = || "billing".to_owned();
+    let update = v1::UpdateConsumerRequest { name: name(), filter: Some(filter()), ..Default::default() };
+    let start = Some(v1::seek_consumer_request::Start::AfterOffset(0));
+    // Without a wait, which damage could make as long as a minute.
+    let poll = v1::PollRequest { consumer: name(), max_events: 10, wait: None, after_offset: Some(0) };
+    let service = "ConsumerService";
+    vec![
+        Valid::new(service, "UpdateConsumer", &update),
+        Valid::new(service, "SeekConsumer", &v1::SeekConsumerRequest { name: name(), start }),
+        Valid::new(service, "PauseConsumer", &v1::PauseConsumerRequest { name: name(), paused: false }),
+        Valid::new(service, "Poll", &poll),
+    ]
+}
+
 fn auth() -> Vec<Valid> {
+    let refresh_token = format!("efr_{}_{}.{}", "0".repeat(32), "a".repeat(43), "b".repeat(43));
     let login = v1::LoginRequest { username: "ada".into(), password: "correct horse battery".into() };
     let service = "AuthService";
     vec![
         Valid::new(service, "Login", &login),
+        Valid::new(service, "RefreshToken", &v1::RefreshTokenRequest { refresh_token }),
+        Valid::new(service, "Logout", &v1::LogoutRequest {}),
         Valid::new(service, "GetCaller", &v1::GetCallerRequest {}),
         Valid::new(service, "GetServerInfo", &v1::GetServerInfoRequest {}),
     ]
 }
 
-/// Without those that would end the caller's own session.
-fn identities() -> Vec<Valid> {
+fn users() -> Vec<Valid> {
+    let (username, password) = ("clerk".to_owned(), "correct horse battery".to_owned());
     let viewer = v1::Role::Viewer.into();
-    let user = v1::User { username: "clerk".into(), role: viewer, ..Default::default() };
-    let update = v1::UpdateUserRequest { username: "clerk".into(), role: Some(viewer), disabled: Some(false) };
-    let create = v1::CreateApiKeyRequest { owner: "producers/shop".into(), ttl: Some(seconds(1000)) };
-    let list = v1::ListApiKeysRequest { owner: "producers/shop".into(), page_size: 10, page_token: String::new() };
+    let user = v1::User { username: username.clone(), role: viewer, ..Default::default() };
+    let update = v1::UpdateUserRequest { username: username.clone(), role: Some(viewer), disabled: Some(false) };
+    let change = v1::ChangePasswordRequest {
+        username: username.clone(),
+        old_password: "one that is forgotten".into(),
+        new_password: password,
+    };
     let service = "AuthService";
     vec![
         Valid::new(service, "CreateUser", &v1::CreateUserRequest { user: Some(user), password: String::new() }),
         Valid::new(service, "ListUsers", &v1::ListUsersRequest { page_size: 10, page_token: String::new() }),
         Valid::new(service, "UpdateUser", &update),
+        Valid::new(service, "ChangePassword", &change),
+        Valid::new(service, "DeleteUser", &v1::DeleteUserRequest { username }),
+    ]
+}
+
+fn keys() -> Vec<Valid> {
+    let create = v1::CreateApiKeyRequest { owner: "producers/shop".into(), ttl: Some(seconds(1000)) };
+    let list = v1::ListApiKeysRequest { owner: "producers/shop".into(), page_size: 10, page_token: String::new() };
+    let id = || "aaaaaaaaaaaaaaaa".to_owned();
+    let rotate = v1::RotateApiKeyRequest { id: id(), grace_period: Some(seconds(1000)) };
+    let service = "AuthService";
+    vec![
         Valid::new(service, "CreateApiKey", &create),
         Valid::new(service, "ListApiKeys", &list),
+        Valid::new(service, "RotateApiKey", &rotate),
+        Valid::new(service, "RevokeApiKey", &v1::RevokeApiKeyRequest { id: id() }),
     ]
+}
+
+#[test]
+fn every_rpc_that_is_served_has_a_valid_request() {
+    let (mut there, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+    there.extend(all().into_iter().map(|valid| valid.path));
+    let served = api::methods().into_iter().filter(|method| !UNAVAILABLE.contains(&method.name()));
+    wanted.extend(served.map(|method| api::path(&method)));
+    assert_eq!(there, wanted);
 }

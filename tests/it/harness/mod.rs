@@ -11,6 +11,7 @@ pub mod databases;
 pub mod folder;
 pub mod guard;
 pub mod patience;
+pub mod place;
 pub mod postgres;
 pub mod redis;
 pub mod replica;

@@ -49,6 +49,23 @@ on_both_stores! {
         assert_eq!(got.into_inner().producer.unwrap().description, "The shop");
     }
 
+    async fn a_name_belongs_to_one_producer_and_an_equal_one_is_returned_only_if_that_is_asked_for(backend: Backend) {
+        let (_server, admin) = started(backend).await;
+        let key = admin.producer("shop", &["orders"]).await;
+        let register = async |if_not_exists, description: &str| {
+            let (description, topics) = (description.to_owned(), vec!["orders".to_owned()]);
+            let producer = Some(v1::Producer { name: "shop".into(), description, topics, ..Default::default() });
+            admin.producers().register_producer(v1::RegisterProducerRequest { producer, if_not_exists }).await
+        };
+        for (if_not_exists, description) in [(false, ""), (false, "other"), (true, "other")] {
+            let refusal = register(if_not_exists, description).await.unwrap_err();
+            assert_refused(&refusal, Code::AlreadyExists, "PRODUCER_EXISTS");
+        }
+        assert_eq!(register(true, "").await.unwrap().into_inner().secret, "", "a secret is shown once");
+        assert_eq!(whoami(&key).await.unwrap(), "producers/shop");
+        assert_eq!(list_keys(&admin, "producers/shop").await.unwrap().len(), 1);
+    }
+
     async fn a_disabled_producers_keys_are_refused_until_it_is_enabled(backend: Backend) {
         let (_server, admin) = started(backend).await;
         admin.create_topic("orders").await;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use eventflow::proto::v1::closing::Reason;
-use sqlx::{Connection, SqliteConnection};
 use tonic::Code;
 
 use super::{Pipe, head, offsets, on, reason, to, with_topics};
@@ -11,8 +10,8 @@ use crate::{
     client::{Client, assert_refused, event},
     harness::{
         backend::{Backend, on_both_stores},
-        databases::Database,
         patience::eventually_within,
+        place::Place,
         server::Server,
     },
 };
@@ -93,47 +92,11 @@ on_both_stores! {
     }
 }
 
-/// A change in the store that no server is told of: it is seen when what is remembered has aged.
-trait Change {
-    async fn change(&self, sqlite: &'static str, postgres: &'static str);
-}
-
-/// Where the store is.
-enum Place {
-    Sqlite(std::path::PathBuf),
-    Postgres(Database),
-}
-
-impl Change for Place {
-    async fn change(&self, sqlite: &'static str, postgres: &'static str) {
-        let rows = match self {
-            Self::Sqlite(folder) => {
-                let url = format!("sqlite:{}", folder.join("eventflow.db").display());
-                let mut connection = SqliteConnection::connect(&url).await.unwrap();
-                let rows = sqlx::query(sqlite).execute(&mut connection).await.unwrap().rows_affected();
-                connection.close().await.unwrap();
-                rows
-            }
-            Self::Postgres(database) => {
-                sqlx::query(postgres).execute(&mut database.connect().await).await.unwrap().rows_affected()
-            }
-        };
-        assert!(rows > 0, "{sqlite} changed nothing");
-    }
-}
-
 /// A server whose store can be changed, its admin, and a producer's client.
 async fn with_producer(backend: Backend) -> (Server, Place, Client, Client) {
-    let (start, database) = match backend {
-        Backend::Sqlite => (Server::embedded(), None),
-        Backend::Postgres => {
-            let database = Database::fresh().await;
-            (Server::embedded().environment("EVENTFLOW_DATABASE_URL", &database.url()), Some(database))
-        }
-    };
+    let (start, place) = Place::of(backend).await;
     let (server, admin) = with_topics(start, &["orders", "letters"]).await;
     let shop = admin.producer("shop", &["orders"]).await;
-    let place = database.map_or_else(|| Place::Sqlite(server.data_dir()), Place::Postgres);
     (server, place, admin, shop)
 }
 

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use prost::Message;
+use sqlx::Executor;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::{Pipe, head, offsets, on, to, with_topics};
+use super::{Pipe, head, hold_up, offsets, on, to, with_topics};
 use crate::{
-    client::{Client, assert_refused, event, from_earliest},
+    client::{A_WHILE, Client, assert_refused, event, from_earliest},
     harness::{
         backend::{Backend, on_both_stores},
+        databases::Database,
         patience::eventually,
         server::Server,
     },
@@ -44,6 +47,65 @@ async fn publishing_streams_count_among_all_streams() {
     // A client that leaves without a word gives its room back.
     drop(first);
     eventually("room for another", async || Pipe::open(&admin).await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_and_bytes_are_under_way_than_the_server_is_told() {
+    const REQUESTS: i64 = 9;
+    let request = || to("orders", vec![event(&"x".repeat(1000))]);
+    // 128 are counted for the answer to each event.
+    let bytes = request().encoded_len() + 128;
+    let cases = [
+        ("--publish-stream-requests", 1, 1),
+        ("--publish-stream-requests", 2, 2),
+        ("--publish-stream-requests", 3, 3),
+        ("--publish-stream-bytes", 1, 1),
+        ("--publish-stream-bytes", 3 * bytes - 1, 2),
+        ("--publish-stream-bytes", 3 * bytes, 3),
+        ("--publish-stream-bytes", 3 * bytes + 1, 3),
+    ];
+    for (flag, value, wanted) in cases {
+        let database = Database::fresh().await;
+        let start = Server::embedded().environment("EVENTFLOW_DATABASE_URL", &database.url());
+        let (server, admin) = with_topics(start.flag(flag, &value.to_string()), &["orders"]).await;
+        let mut postgres = database.connect().await;
+        hold_up(&mut postgres, "orders").await;
+        let mut pipe = Pipe::open(&admin).await.unwrap();
+        for sequence in 1..=REQUESTS {
+            pipe.send(sequence, request()).await;
+        }
+        let queued = async || Metrics::of(&server).await.get("eventflow_publish_queue_requests");
+        eventually("requests that wait", async || (queued().await >= wanted).then_some(())).await;
+        tokio::time::sleep(A_WHILE).await;
+        assert_eq!(queued().await, wanted, "{flag} {value}");
+        postgres.execute("rollback").await.unwrap();
+        let answers = pipe.answers(REQUESTS as usize).await;
+        assert!(answers.iter().map(offsets).eq((1..=REQUESTS).map(|n| vec![n])), "{flag} {value}: {answers:?}");
+    }
+}
+
+on_both_stores! {
+    async fn a_stream_with_room_for_one_request_of_one_byte_goes_on_all_the_same(backend: Backend) {
+        let start = backend.server().await.environment("EVENTFLOW_PUBLISH_STREAM_BYTES", "1");
+        let start = start.flag("--publish-stream-requests", "1");
+        let topics = ["orders", "letters", "bills"];
+        let (_server, admin) = with_topics(start, &topics).await;
+        let mut pipe = Pipe::open(&admin).await.unwrap();
+        let large = || vec![event(&"x".repeat(1 << 20)); 3];
+        let many = || (0..1000).map(|n| event(&n.to_string())).collect();
+        for round in 0..4 {
+            for (topic, events) in topics.iter().zip([vec![event("small")], large(), many()]) {
+                pipe.send(round, to(topic, events)).await;
+            }
+        }
+        pipe.close();
+        let (answers, _, end) = pipe.rest().await;
+        end.unwrap();
+        assert!(answers.iter().map(|answer| answer.0).eq((0..4).flat_map(|round| [round; 3])), "{answers:?}");
+        for (topic, events) in topics.iter().zip([4, 12, 4000]) {
+            assert_eq!(head(&admin, topic).await, events, "{topic}");
+        }
+    }
 }
 
 /// Sends without reading until the server reads no more; returns where that was.

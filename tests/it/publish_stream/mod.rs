@@ -9,16 +9,16 @@ mod refusals;
 mod responses;
 
 use eventflow::proto::v1::{
-    self, PublishError, PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse,
+    self, PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse,
     publish_stream_response::Result as Outcome,
 };
-use prost::Message;
+use sqlx::{Executor, PgConnection};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Status, Streaming};
 
 use crate::{
-    client::{Client, event},
+    client::{Client, as_status, event},
     harness::{
         backend::Backend,
         chaos::Proxy,
@@ -127,19 +127,6 @@ fn answer_of(response: PublishStreamResponse) -> Result<Answer, v1::Closing> {
     }
 }
 
-/// An error of one request as the status that it is laid out like.
-fn as_status(error: PublishError) -> Status {
-    use tonic_types::StatusExt;
-    let PublishError { code, message, details } = error;
-    let (code, text) = (Code::from_i32(code), message.clone());
-    let bytes = tonic_types::Status { code: code.into(), message, details }.encode_to_vec();
-    let status = Status::with_details(code, text.clone(), bytes.clone().into());
-    let reason = status.get_details_error_info().expect("ErrorInfo").reason;
-    let mut metadata = MetadataMap::new();
-    metadata.insert("eventflow-reason", reason.parse().expect("a reason is ASCII"));
-    Status::with_details_and_metadata(code, text, bytes.into(), metadata)
-}
-
 /// A request for a topic.
 fn to(topic: &str, events: Vec<v1::NewEvent>) -> PublishRequest {
     PublishRequest { topic: topic.into(), events, ..Default::default() }
@@ -186,6 +173,13 @@ async fn on_postgres(topics: &[&str]) -> (Server, Client, Database) {
     let start = Server::embedded().environment("EVENTFLOW_DATABASE_URL", &database.url());
     let (server, admin) = with_topics(start, topics).await;
     (server, admin, database)
+}
+
+/// Holds appends to a topic up until it is rolled back.
+async fn hold_up(postgres: &mut PgConnection, topic: &str) {
+    postgres.execute("begin").await.unwrap();
+    let row = sqlx::query("select id from eventflow.topics where name = $1 for update").bind(topic);
+    row.fetch_one(postgres).await.unwrap();
 }
 
 /// As [`with_topics`], on one of the stores.

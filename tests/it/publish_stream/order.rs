@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{Executor, PgConnection};
 use tonic::Code;
 
-use super::{Pipe, behind, head, keyed, offsets, on_postgres, reason, to};
+use super::{Pipe, behind, head, hold_up, keyed, offsets, on_postgres, reason, to};
 use crate::{
     client::{Client, assert_refused, text},
     feed::everything,
@@ -15,13 +15,6 @@ use crate::{
 
 async fn texts(client: &Client, topic: &str) -> Vec<String> {
     everything(client, topic).await.iter().map(|event| text(event).to_owned()).collect()
-}
-
-/// Holds appends to a topic up until it is rolled back.
-async fn hold_up(postgres: &mut PgConnection, topic: &str) {
-    postgres.execute("begin").await.unwrap();
-    let row = sqlx::query("select id from eventflow.topics where name = $1 for update").bind(topic);
-    row.fetch_one(postgres).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,7 +95,12 @@ on_both_stores! {
         };
         assert_eq!((info.version.as_str(), info.store.as_str()), (env!("CARGO_PKG_VERSION"), store));
         let limits = [
-            ("event_payload_bytes", 1 << 20), ("request_bytes", 4 << 20), ("request_events", 1000), ("name_bytes", 255),
+            ("event_payload_bytes", 1 << 20), ("event_type_bytes", 255), ("event_key_bytes", 1024),
+            ("event_id_bytes", 128), ("event_attributes", 32), ("attribute_name_bytes", 64),
+            ("attribute_value_bytes", 4096), ("request_bytes", 4 << 20), ("request_events", 1000),
+            ("name_bytes", 255), ("description_bytes", 1024), ("filter_entries", 100), ("filter_bytes", 4096),
+            ("frame_events", 1000), ("frame_bytes", 3 << 20), ("page_items", 1000), ("metadata_bytes", 16 << 10),
+            ("connection_streams", 128),
         ];
         for (name, value) in limits {
             assert_eq!(info.limits.get(name), Some(&value), "{name}");

@@ -4,6 +4,7 @@ mod connections;
 mod drain;
 mod health;
 mod http;
+mod keepalive;
 mod logs;
 mod reflection;
 mod secrets;
