@@ -29,6 +29,7 @@ mod permissions;
 mod polyglot;
 mod postgres_faults;
 mod publish_stream;
+mod queue;
 mod raw;
 mod readers;
 mod redis_faults;
