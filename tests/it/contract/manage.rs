@@ -29,7 +29,7 @@ fn nobody() -> ConsumerName {
 pub(super) async fn a_change_shows_in_the_next_renewal(store: SharedStore) {
     let held = held(&store).await;
     let filter = Filter { types: vec![TypePattern::new("order.*")], ..Filter::default() };
-    let change = ConsumerChange { filter: Some(filter.clone()) };
+    let change = ConsumerChange { filter: Some(filter.clone()), ..ConsumerChange::default() };
     let changed = store.update_consumer(&held.settings.name, &change).await.unwrap().unwrap();
     assert_eq!((&changed.settings.filter, changed.revision), (&filter, held.revision + 1));
     assert_eq!((changed.epoch, changed.stored), (held.epoch, held.stored), "the stream keeps it");
