@@ -223,37 +223,32 @@ create function eventflow.queue_take_back_v1(
     set jit = off
 as $$
 declare
-    l record;
+    made timestamptz;
     o_keys bigint[];
     dead record;
 begin
     if p_offsets = '{}' then
         return false;
     end if;
-    select n.made, n.retries, n.offsets, n.keys into l
-        from eventflow.leases n where n.consumer_id = q.consumer and n.lease_id = p_lease;
-    select array_agg(u.k order by g.n) into o_keys
-        from unnest(p_offsets) with ordinality g(o, n) join unnest(l.offsets, l.keys) u(o, k) on u.o = g.o;
-    perform eventflow.queue_take_out_v1(q.consumer, p_lease, p_offsets, false, q.now);
+    select n.made into made from eventflow.leases n where n.consumer_id = q.consumer and n.lease_id = p_lease;
+    o_keys := eventflow.queue_take_out_v1(q.consumer, p_lease, p_offsets, false, q.now);
     insert into eventflow.pending as p
             (consumer_id, "offset", key, due, alone, attempts, first_sent, last_sent)
         select q.consumer, u.o, u.k, q.now, not p_unsent, case when p_unsent then 0 else 1 end,
-                case when not p_unsent then l.made end, case when not p_unsent then l.made end
+                case when not p_unsent then made end, case when not p_unsent then made end
             from unnest(p_offsets, o_keys) u(o, k)
         on conflict (consumer_id, "offset") do update
             set due = q.now, lease_id = null, alone = p.alone or not p_unsent,
                 attempts = case when p_unsent then p.attempts - 1 else p.attempts end,
                 first_sent = case when p_unsent and p.attempts = 1 then null else p.first_sent end;
-    if not p_unsent then
-        select array_agg(p."offset") as o,
-                array_agg(case when p.attempts >= q.max_attempts then 'max_attempts' else 'trimmed' end) as c
-            into dead
-            from eventflow.pending p
-            where p.consumer_id = q.consumer and p."offset" = any (p_offsets)
-                and (p.attempts >= q.max_attempts or p."offset" <= q.trimmed_to);
-        if dead.o is not null then
-            perform eventflow.queue_bury_v1(q, dead.o, dead.c);
-        end if;
+    select array_agg(p."offset") as o,
+            array_agg(case when p.attempts >= q.max_attempts then 'max_attempts' else 'trimmed' end) as c
+        into dead
+        from eventflow.pending p
+        where p.consumer_id = q.consumer and p."offset" = any (p_offsets)
+            and (not p_unsent and p.attempts >= q.max_attempts or p."offset" <= q.trimmed_to);
+    if dead.o is not null then
+        perform eventflow.queue_bury_v1(q, dead.o, dead.c);
     end if;
     perform eventflow.queue_free_v1(q.consumer, p_offsets, o_keys, q.now);
     return true;
@@ -270,13 +265,16 @@ declare
     any_over boolean := false;
 begin
     for l in
-        select n.lease_id, n.offsets, n.until, n.untils, n.server from eventflow.leases n
-            where n.consumer_id = q.consumer and n.lease_id >= q.floor and n.live
-                and (n.until <= q.now or n.server is not null and not exists (
-                    select from eventflow.servers s where s.id = n.server and s.until > q.now))
-            order by n.lease_id
+        select o.* from (
+            select n.lease_id, n.offsets, n.until, n.untils, n.server is not null and not exists (
+                    select from eventflow.servers s where s.id = n.server and s.until > q.now) as abandoned
+                from eventflow.leases n
+                where n.consumer_id = q.consumer and n.lease_id >= q.floor and n.live
+        ) o
+        where o.abandoned or o.until <= q.now
+        order by o.lease_id
     loop
-        if l.until > q.now or l.untils is null then
+        if l.abandoned or l.untils is null then
             over := l.offsets;
         else
             over := array(select u.o from unnest(l.offsets, l.untils) with ordinality u(o, t, n)
@@ -319,9 +317,11 @@ declare
     made record;
     due record;
     fresh record;
+    busy bigint[];
     share int;
     hungry int;
     first int;
+    given int := 0;
     new_lease bigint;
     next_due timestamptz;
     next_end timestamptz;
@@ -335,6 +335,7 @@ begin
     end if;
     tokens := '{}'; lease_ids := '{}'; remaining_us := '{}'; alones := '{}'; counts := '{}';
     offsets := '{}'; attempts := '{}'; alone_waiting := 0;
+    perform eventflow.queue_expire_v1(q);
     if p_repeated then
         for made in
             select n.token, n.lease_id, n.until, n.alone, n.offsets,
@@ -354,9 +355,9 @@ begin
             attempts := attempts || made.attempts;
         end loop;
     end if;
-    perform eventflow.queue_expire_v1(q);
     was := q;
-    outcome := case when q.revision <> p_revision then 'changed' when q.paused then 'paused' else 'claimed' end;
+    outcome := case when cardinality(tokens) > 0 then 'claimed' when q.revision <> p_revision then 'changed'
+        when q.paused then 'paused' else 'claimed' end;
 
     -- What was trimmed before it was dispatched is counted; what is pending can never be sent.
     if q.trimmed_to > q.dispatched then
@@ -374,7 +375,11 @@ begin
                 and p.lease_id is null;
         if due.o is not null then
             perform eventflow.queue_bury_v1(q, due.o, array_fill('trimmed'::text, array[cardinality(due.o)]));
-            perform eventflow.queue_free_v1(p_consumer, due.o, due.k, q.now);
+            -- One of the same key may be leased.
+            busy := eventflow.queue_busy_v1(q);
+            perform eventflow.queue_free_v1(p_consumer, due.o,
+                array(select case when u.k <> all (busy) then u.k end
+                    from unnest(due.k) with ordinality u(k, n) order by u.n), q.now);
             q.waiting := q.waiting - due.waited;
         end if;
         q.trim_seen := q.trimmed_to;
@@ -406,7 +411,7 @@ begin
         -- First what must be delivered alone, to those that have nothing.
         for i in 1 .. coalesce(cardinality(p_tokens), 0) loop
             rooms[i] := case when takers.alone[i] then 0 else greatest(p_max[i] - takers.open[i], 0) end;
-            continue when room <= 0 or takers.open[i] > 0;
+            continue when room <= 0 or rooms[i] <= 0 or takers.open[i] > 0;
             loop
                 select p.* into due from eventflow.pending p
                     where p.consumer_id = p_consumer and p.due >= q.due_floor and p.due <= q.now and p.alone
@@ -439,20 +444,20 @@ begin
             in_flight[i] := in_flight[i] + 1;
             rooms[i] := 0;
             room := room - 1;
+            given := given + 1;
         end loop;
-        room := least(room, (select coalesce(sum(r), 0) from unnest(rooms) r));
+        room := greatest(0, least(room, (select coalesce(sum(r), 0) from unnest(rooms) r)));
 
         -- Then what is due, and what was never delivered.
-        if room > 0 then
-            due := null;
-            select * into due from eventflow.queue_due_v1(q, room);
-            q.waiting := q.waiting - due.waited;
-            select * into fresh
-                from eventflow.queue_fresh_v1(q, room - cardinality(due.offsets), p_after, p_up_to, p_offsets, p_keys,
-                    due.keys);
-            q.dispatched := fresh.dispatched;
-            waited := fresh.waited;
-            q.waiting := q.waiting + waited;
+        select * into due from eventflow.queue_due_v1(q, room);
+        q.waiting := q.waiting - due.waited;
+        select * into fresh
+            from eventflow.queue_fresh_v1(q, room - cardinality(due.offsets), p_after, p_up_to, p_offsets, p_keys,
+                due.keys);
+        q.dispatched := fresh.dispatched;
+        waited := fresh.waited;
+        q.waiting := q.waiting + waited;
+        if cardinality(due.offsets) + cardinality(fresh.offsets) > 0 then
             select coalesce(array_agg(u.o order by u.o), '{}') as o, array_agg(u.k order by u.o) as k,
                     array_agg(u.a order by u.o) as a, array_agg(u.r order by u.o) as r
                 into made
@@ -462,8 +467,8 @@ begin
                 ) u;
             first := 1;
             hungry := (select count(*) from unnest(rooms) r where r > 0);
-            for i in 1 .. cardinality(p_tokens) loop
-                continue when rooms[i] <= 0;
+            -- Those with the least room first, so that the others can take what is left.
+            for i in select u.n from unnest(rooms) with ordinality u(r, n) where u.r > 0 order by u.r, u.n loop
                 share := least(rooms[i], ceil((cardinality(made.o) - first + 1)::numeric / hungry)::int);
                 hungry := hungry - 1;
                 exit when share <= 0;
@@ -493,7 +498,7 @@ begin
                 offsets := offsets || made.o[first : first + share - 1];
                 attempts := attempts || made.a[first : first + share - 1];
                 in_flight[i] := in_flight[i] + share;
-                room := room - share;
+                given := given + share;
                 first := first + share;
             end loop;
         end if;
@@ -519,7 +524,7 @@ begin
         q.dispatched := was.dispatched;
     end if;
     dispatched := q.dispatched;
-    is_full := q.max_in_flight - live.total <= 0 or room <= 0 and live.total + cardinality(offsets) >= q.max_in_flight;
+    is_full := live.total + given >= q.max_in_flight;
     -- What is due already waits for room, and for a settlement with that.
     select p.due into next_due from eventflow.pending p
         where p.consumer_id = p_consumer and p.due > q.now order by p.due limit 1;
@@ -528,6 +533,16 @@ begin
     end if;
     next_us := ceil(extract(epoch from least(next_due, next_end) - q.now) * 1000000);
 end $$;
+
+-- The keys of what is leased.
+create function eventflow.queue_busy_v1(q eventflow.queue_v1) returns bigint[] language sql volatile
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
+    set jit = off
+as $$
+    select array(
+        select k from eventflow.leases n, unnest(n.keys) k
+        where n.consumer_id = q.consumer and n.lease_id >= q.floor and n.live and k is not null)
+$$;
 
 -- Whether an event of this key has to wait for one that was redriven.
 create function eventflow.queue_waits_v1(p_consumer int, p_offset bigint, p_key bigint) returns boolean
@@ -551,21 +566,25 @@ declare
     back bigint[];
     never bigint[];
 begin
-    select coalesce(array_agg(d.o) filter (where not d.w), '{}'), array_agg(d.k) filter (where not d.w),
-            array_agg(d.a + 1) filter (where not d.w), array_agg(d.a > 0 or d.r) filter (where not d.w),
-            count(*) filter (where d.counted and not d.w), array_agg(d.o) filter (where d.w),
-            array_agg(d.o) filter (where not d.w and d.a = 0 and not d.r)
-        into offsets, keys, numbers, retries, waited, back, never
+    loop
+        back := array(
+            select d.o from (
+                select p."offset" as o, p.key as k from eventflow.pending p
+                where p.consumer_id = q.consumer and p.due >= q.due_floor and p.due <= q.now and not p.alone
+                order by p.due, p."offset" limit p_room
+            ) d where eventflow.queue_waits_v1(q.consumer, d.o, d.k));
+        exit when back = '{}';
+        update eventflow.pending p set due = null where p.consumer_id = q.consumer and p."offset" = any (back);
+    end loop;
+    select coalesce(array_agg(d.o), '{}'), array_agg(d.k), array_agg(d.a + 1), array_agg(d.a > 0 or d.r),
+            count(*) filter (where d.counted), array_agg(d.o) filter (where d.a = 0 and not d.r)
+        into offsets, keys, numbers, retries, waited, never
         from (
-            select p."offset" as o, p.key as k, p.attempts as a, p.redriven as r, p.waits as counted,
-                eventflow.queue_waits_v1(q.consumer, p."offset", p.key) as w
+            select p."offset" as o, p.key as k, p.attempts as a, p.redriven as r, p.waits as counted
             from eventflow.pending p
             where p.consumer_id = q.consumer and p.due >= q.due_floor and p.due <= q.now and not p.alone
             order by p.due, p."offset" limit p_room
         ) d;
-    if back is not null then
-        update eventflow.pending p set due = null where p.consumer_id = q.consumer and p."offset" = any (back);
-    end if;
     if never is not null then
         delete from eventflow.pending p where p.consumer_id = q.consumer and p."offset" = any (never);
     end if;
@@ -588,7 +607,7 @@ begin
     offsets := '{}';
     dispatched := q.dispatched;
     waited := 0;
-    if q.dispatched < p_after or q.dispatched > p_up_to or p_room <= 0 then
+    if q.dispatched < p_after or q.dispatched > p_up_to then
         return;
     end if;
     if p_keys is null then
@@ -599,10 +618,7 @@ begin
         dispatched := coalesce(cut - 1, p_up_to);
         return;
     end if;
-    busy := array(
-        select k from eventflow.leases n, unnest(n.keys) k
-            where n.consumer_id = q.consumer and n.lease_id >= q.floor and n.live and k is not null
-        union all select k from unnest(p_taken) k where k is not null);
+    busy := eventflow.queue_busy_v1(q) || array_remove(p_taken, null);
     with candidates as materialized (
         select u.o, u.k, row_number() over (partition by u.k order by u.o) as nth
             from unnest(p_offsets, p_keys) u(o, k) where u.o > q.dispatched
@@ -636,6 +652,50 @@ begin
     end if;
 end $$;
 
+-- When an event is due again after it failed, having been sent so often: after the pause that was asked for, or
+-- that of the consumer, give or take a tenth, so that what failed together is not tried again together.
+create function eventflow.queue_due_at_v1(q eventflow.queue_v1, p_delay_us bigint, p_attempts int)
+    returns timestamptz language sql volatile
+as $$
+    select eventflow.after_us_v1(q.now, coalesce(p_delay_us,
+        (q.backoff_us[greatest(1, least(p_attempts, cardinality(q.backoff_us)))] * (0.9 + 0.2 * random()))::bigint, 0))
+$$;
+
+-- Puts back deliveries that failed, to be tried again, or makes dead letters of them.
+create function eventflow.queue_put_back_v1(
+    q eventflow.queue_v1, p_made timestamptz, p_offsets bigint[], p_keys bigint[], p_kinds int[], p_errors text[],
+    p_delays_us bigint[]
+) returns void language plpgsql volatile
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
+    set jit = off
+as $$
+declare
+    dead record;
+begin
+    -- What was trimmed was not sent.
+    insert into eventflow.pending as p (consumer_id, "offset", key, due, attempts, error, first_sent, last_sent)
+        select q.consumer, u.o, u.k, eventflow.queue_due_at_v1(q, u.delay, a.n), a.n, nullif(u.error, ''),
+                case when u.kind <> 4 then p_made end, case when u.kind <> 4 then p_made end
+            from unnest(p_offsets, p_keys, p_kinds, p_errors, p_delays_us) u(o, k, kind, error, delay)
+            left join eventflow.pending r on r.consumer_id = q.consumer and r."offset" = u.o
+            cross join lateral (select coalesce(r.attempts, 1) - (u.kind = 4)::int as n) a
+        on conflict (consumer_id, "offset") do update
+            set lease_id = null, alone = false, due = excluded.due, attempts = excluded.attempts,
+                error = coalesce(excluded.error, p.error),
+                first_sent = case when excluded.attempts > 0 then p.first_sent end,
+                last_sent = case when excluded.attempts > 0 then p.last_sent end;
+    select array_agg(p."offset") as o,
+            array_agg(case when u.kind = 4 then 'trimmed' when u.kind = 2 then 'rejected'
+                when p.attempts >= q.max_attempts then 'max_attempts' else 'trimmed' end) as c
+        into dead
+        from unnest(p_offsets, p_kinds) u(o, kind)
+        join eventflow.pending p on p.consumer_id = q.consumer and p."offset" = u.o
+        where u.kind in (2, 4) or p.attempts >= q.max_attempts or p."offset" <= q.trimmed_to;
+    if dead.o is not null then
+        perform eventflow.queue_bury_v1(q, dead.o, dead.c);
+    end if;
+end $$;
+
 -- Settles deliveries, which come lease by lease. See `QueueStore::settle`. Kinds: 0 ack, 1 nack, 2 reject,
 -- 3 extend, 4 trimmed. Causes of failures: 1 lost, 2 settled before, 3 unknown.
 create function eventflow.queue_settle_v1(
@@ -652,10 +712,16 @@ declare
     first int := 1;
     last int;
     l record;
-    s record;
+    bad int[];
+    why int[];
     gone bigint[];
     gone_keys bigint[];
-    dead record;
+    acks bigint[];
+    extends bigint[];
+    back bigint[];
+    kinds int[];
+    errors text[];
+    delays bigint[];
 begin
     q := eventflow.queue_lock_v1(p_consumer);
     if q.consumer is null then
@@ -675,17 +741,19 @@ begin
             from eventflow.leases n where n.consumer_id = p_consumer and n.lease_id = p_leases[i];
         if found and not l.retries and l.offsets = p_offsets[first : last] and 0 = all (p_kinds[first : last]) then
             gone := l.offsets;
+            extends := null;
+            back := null;
         else
-            select array_agg(u.n order by u.n) filter (where u.cause > 0) as failed,
-                    array_agg(u.cause order by u.n) filter (where u.cause > 0) as causes,
-                    array_agg(u.o order by u.o) filter (where u.cause = 0 and u.kind <> 3) as gone,
-                    array_agg(u.o) filter (where u.cause = 0 and u.kind = 0) as acks,
-                    array_agg(u.o) filter (where u.cause = 0 and u.kind = 3) as extends,
-                    array_agg(u.o order by u.o) filter (where u.cause = 0 and u.kind in (1, 2, 4)) as back,
-                    array_agg(u.kind order by u.o) filter (where u.cause = 0 and u.kind in (1, 2, 4)) as kinds,
-                    array_agg(u.error order by u.o) filter (where u.cause = 0 and u.kind in (1, 2, 4)) as errors,
-                    array_agg(u.delay order by u.o) filter (where u.cause = 0 and u.kind in (1, 2, 4)) as delays
-                into s
+            select array_agg(u.n order by u.n) filter (where u.cause > 0),
+                    array_agg(u.cause order by u.n) filter (where u.cause > 0),
+                    array_agg(u.o order by u.o) filter (where u.cause = 0 and u.kind <> 3),
+                    array_agg(u.o) filter (where u.cause = 0 and u.kind = 0),
+                    array_agg(u.o) filter (where u.cause = 0 and u.kind = 3),
+                    array_agg(u.o order by u.o) filter (where u.cause = 0 and u.kind in (1, 2, 4)),
+                    array_agg(u.kind order by u.o) filter (where u.cause = 0 and u.kind in (1, 2, 4)),
+                    array_agg(u.error order by u.o) filter (where u.cause = 0 and u.kind in (1, 2, 4)),
+                    array_agg(u.delay order by u.o) filter (where u.cause = 0 and u.kind in (1, 2, 4))
+                into bad, why, gone, acks, extends, back, kinds, errors, delays
                 from (
                     select e.o, e.kind, e.error, e.delay, (first + e.n - 1)::int as n,
                         case
@@ -698,66 +766,36 @@ begin
                     from unnest(p_offsets[first : last], p_kinds[first : last], p_errors[first : last],
                         p_delays_us[first : last]) with ordinality e(o, kind, error, delay, n)
                 ) u;
-            failed := failed || coalesce(s.failed, '{}');
-            causes := causes || coalesce(s.causes, '{}');
-            gone := s.gone;
-            if s.extends is not null then
-                update eventflow.leases n
-                    set untils = x.untils, until = (select min(t) from unnest(x.untils) t)
-                    from (
-                        select array_agg(case when u.o = any (s.extends)
-                                then eventflow.after_us_v1(q.now, q.lease_us) else coalesce(u.t, l.until) end
-                                order by u.n) as untils
-                        from unnest(l.offsets, l.untils) with ordinality u(o, t, n)
-                    ) x
-                    where n.consumer_id = p_consumer and n.lease_id = p_leases[i];
-            end if;
+            failed := failed || coalesce(bad, '{}');
+            causes := causes || coalesce(why, '{}');
+        end if;
+        if extends is not null then
+            update eventflow.leases n
+                set untils = x.untils, until = (select min(t) from unnest(x.untils) t)
+                from (
+                    select array_agg(case when u.o = any (extends)
+                            then eventflow.after_us_v1(q.now, q.lease_us) else coalesce(u.t, l.until) end
+                            order by u.n) as untils
+                    from unnest(l.offsets, l.untils) with ordinality u(o, t, n)
+                ) x
+                where n.consumer_id = p_consumer and n.lease_id = p_leases[i];
         end if;
         if gone is not null then
             gone_keys := eventflow.queue_take_out_v1(p_consumer, p_leases[i], gone, true, q.now);
-            if l.retries and s.acks is not null then
-                delete from eventflow.pending p where p.consumer_id = p_consumer and p."offset" = any (s.acks);
+            if l.retries and acks is not null then
+                delete from eventflow.pending p where p.consumer_id = p_consumer and p."offset" = any (acks);
             end if;
-            if l.retries is not null and s.back is not null then
-                insert into eventflow.pending as p
-                        (consumer_id, "offset", key, due, attempts, error, first_sent, last_sent)
-                    select p_consumer, u.o, k.k, eventflow.queue_due_at_v1(q, u.delay, 1),
-                            case when u.kind = 4 then 0 else 1 end, nullif(u.error, ''),
-                            case when u.kind <> 4 then l.made end, case when u.kind <> 4 then l.made end
-                        from unnest(s.back, s.kinds, s.errors, s.delays) u(o, kind, error, delay)
-                        join unnest(gone, gone_keys) k(o, k) on k.o = u.o
-                    on conflict (consumer_id, "offset") do update
-                        set lease_id = null, alone = false, error = coalesce(excluded.error, p.error),
-                            attempts = p.attempts - 1 + excluded.attempts,
-                            due = (select eventflow.queue_due_at_v1(q, u.delay, p.attempts)
-                                from unnest(s.back, s.delays) u(o, delay) where u.o = p."offset");
-                select array_agg(p."offset") as o,
-                        array_agg(case when u.kind = 4 then 'trimmed' when u.kind = 2 then 'rejected'
-                            when p.attempts >= q.max_attempts then 'max_attempts' else 'trimmed' end) as c
-                    into dead
-                    from unnest(s.back, s.kinds) u(o, kind)
-                    join eventflow.pending p on p.consumer_id = p_consumer and p."offset" = u.o
-                    where u.kind in (2, 4) or p.attempts >= q.max_attempts or p."offset" <= q.trimmed_to;
-                if dead.o is not null then
-                    perform eventflow.queue_bury_v1(q, dead.o, dead.c);
-                end if;
+            if back is not null then
+                perform eventflow.queue_put_back_v1(q, l.made, back, array(
+                    select g.k from unnest(gone, gone_keys) with ordinality g(o, k, n)
+                    where g.o = any (back) order by g.n), kinds, errors, delays);
                 news := true;
             end if;
             news := eventflow.queue_free_v1(p_consumer, gone, gone_keys, q.now) > 0 or news;
         end if;
-        s := null;
         first := last + 1;
     end loop;
 end $$;
-
--- When an event is due again after it failed, having been sent so often: after the pause that was asked for, or
--- that of the consumer, give or take a tenth, so that what failed together is not tried again together.
-create function eventflow.queue_due_at_v1(q eventflow.queue_v1, p_delay_us bigint, p_attempts int)
-    returns timestamptz language sql volatile
-as $$
-    select eventflow.after_us_v1(q.now, coalesce(p_delay_us,
-        (q.backoff_us[greatest(1, least(p_attempts, cardinality(q.backoff_us)))] * (0.9 + 0.2 * random()))::bigint, 0))
-$$;
 
 -- Ends the leases of a stream. See `QueueStore::release`.
 create function eventflow.queue_release_v1(
@@ -844,7 +882,7 @@ as $$
 $$;
 
 -- Puts dead letters back. Those of events that are on their way anyway, since the consumer was moved, are merely
--- forgotten. Null if there is no such consumer.
+-- forgotten.
 create function eventflow.queue_redrive_v1(
     p_consumer int, p_offsets bigint[], p_limit int, p_validate_only boolean,
     out changed bigint, out remaining bigint
@@ -859,11 +897,16 @@ declare
     busy bigint[];
 begin
     q := eventflow.queue_lock_v1(p_consumer);
+    if q.consumer is null then
+        changed := 0;
+        remaining := 0;
+        return;
+    end if;
     select count(*) into remaining from eventflow.dead_letters d
         where d.consumer_id = p_consumer and (p_offsets is null or d."offset" = any (p_offsets));
     changed := least(remaining, p_limit);
     remaining := remaining - changed;
-    if p_validate_only or changed = 0 or q.consumer is null then
+    if p_validate_only or changed = 0 then
         return;
     end if;
     chosen := array(select d."offset" from eventflow.dead_letters d
@@ -901,6 +944,11 @@ create function eventflow.queue_discard_v1(
 as $$
 begin
     perform from eventflow.consumers c where c.id = p_consumer for no key update;
+    if not found then
+        changed := 0;
+        remaining := 0;
+        return;
+    end if;
     select count(*) into remaining from eventflow.dead_letters d
         where d.consumer_id = p_consumer and (p_offsets is null or d."offset" = any (p_offsets));
     changed := least(remaining, p_limit);
@@ -914,7 +962,8 @@ begin
         order by e."offset" limit p_limit));
 end $$;
 
--- Removes leases that were settled long ago, and what deleted consumers had; whether there may be more.
+-- Removes leases that were settled long ago, what deleted consumers had, and the streams of servers that were
+-- killed; whether there may be more.
 create function eventflow.queue_sweep_v1(p_limit int) returns boolean language plpgsql volatile
     set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
     set jit = off
@@ -925,6 +974,8 @@ declare
     step int;
     more boolean := false;
 begin
+    delete from eventflow.connections n where n.until < clock_timestamp() - interval '1 hour'
+        and not exists (select from eventflow.consumers k where k.id = n.consumer_id and k.epoch = n.epoch);
     for c in select d.consumer_id as id from eventflow.deleted_consumers d for update skip locked loop
         delete from eventflow.leases n where n.consumer_id = c.id and n.lease_id = any (array(
             select o.lease_id from eventflow.leases o where o.consumer_id = c.id order by o.lease_id limit p_limit));
@@ -949,11 +1000,13 @@ begin
             ) n
             where k.mode = 'queue' and n.newest is not null
     loop
+        -- They end about in the order in which they were given.
         delete from eventflow.leases n where n.consumer_id = c.id and n.lease_id = any (array(
-            select o.lease_id from eventflow.leases o
-                where o.consumer_id = c.id and o.lease_id < c.newest and not o.live
-                    and o.ended < eventflow.after_us_v1(clock_timestamp(), -2 * c.queue_lease_us)
-                order by o.lease_id limit p_limit));
+            select o.lease_id from (
+                select e.lease_id, e.ended from eventflow.leases e
+                where e.consumer_id = c.id and e.lease_id < c.newest and not e.live
+                order by e.lease_id limit p_limit
+            ) o where o.ended < eventflow.after_us_v1(clock_timestamp(), -2 * c.queue_lease_us)));
         get diagnostics step = row_count;
         more := more or step >= p_limit;
     end loop;

@@ -8,7 +8,7 @@ use sqlx::{Row, sqlite::SqliteConnection};
 use super::{
     SqliteStore, commit,
     error::failed,
-    holds, keys, manage,
+    holds, keys, manage, queue,
     rows::consumer,
     settings::{encode_filter, encode_mode, encode_queue, encode_start},
 };
@@ -80,6 +80,7 @@ impl ConsumerStore for SqliteStore {
         let Some(row) = row else { return Ok(None) };
         let id = ConsumerId(row.try_get("id").map_err(failed)?);
         holds::delete_connections(self, &mut tx, id).await?;
+        queue::leave_behind(self, &mut tx, id).await?;
         keys::delete_all(self, &mut tx, &KeyOwner::Consumer(name.clone())).await?;
         tx.commit().await.map_err(failed)?;
         Ok(Some(id))

@@ -23,7 +23,10 @@ pub(super) async fn find_ids(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let query = store.query("find_ids", include_str!("sql/find_ids.sql")).bind(topic.0).bind(hex_list(keys));
+    let query = store
+        .query("find_ids", include_str!("sql/find_ids.sql"))
+        .bind(topic.0)
+        .bind(hex_list(keys.iter().map(|key| key.0)));
     let rows = query.fetch_all(conn).await.map_err(failed)?;
     let known = |row| -> Result<KnownId, StoreError> {
         Ok(KnownId {
@@ -36,15 +39,19 @@ pub(super) async fn find_ids(
     rows.into_iter().map(known).collect()
 }
 
-/// The keys as a JSON array of hexadecimal text: SQLite has no other way to bind a list.
-fn hex_list(keys: &[IdKey]) -> String {
-    let mut list = String::with_capacity(2 + keys.len() * 35);
+/// A JSON array of hexadecimal text: SQLite has no other way to bind a list.
+pub(super) fn hex_list(ids: impl IntoIterator<Item = Uuid>) -> String {
+    let ids = ids.into_iter();
+    let mut list = String::with_capacity(2 + ids.size_hint().0 * 35);
     let mut buffer = Uuid::encode_buffer();
-    for key in keys {
+    for id in ids {
         list.push(if list.is_empty() { '[' } else { ',' });
         list.push('"');
-        list.push_str(key.0.simple().encode_lower(&mut buffer));
+        list.push_str(id.simple().encode_lower(&mut buffer));
         list.push('"');
+    }
+    if list.is_empty() {
+        list.push('[');
     }
     list.push(']');
     list

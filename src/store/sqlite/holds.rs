@@ -8,6 +8,7 @@ use super::{
     SqliteStore,
     consumers::next_epoch,
     error::failed,
+    queue,
     rows::{self, optional_time, time_of},
 };
 use crate::{
@@ -104,6 +105,7 @@ pub(super) async fn clear_holds(store: &SqliteStore) -> Result<(), StoreError> {
     let query = store.query("clear_holds", "update consumers set held_until = null where held_until is not null");
     query.execute(&mut *tx).await.map_err(failed)?;
     store.query("clear_connections", "delete from connections").execute(&mut *tx).await.map_err(failed)?;
+    queue::clear(store, &mut tx).await?;
     tx.commit().await.map_err(failed)
 }
 
@@ -134,7 +136,10 @@ pub(super) async fn delete_connections(
     conn: &mut SqliteConnection,
     consumer: ConsumerId,
 ) -> Result<(), StoreError> {
-    let query = store.query("delete_connections", "delete from connections where consumer_id = ?").bind(consumer.0);
-    query.execute(conn).await.map_err(failed)?;
+    let ordered = store.query("delete_connections", "delete from connections where consumer_id = ?");
+    let queued = store.query("delete_queue_connections", "delete from queue_connections where consumer_id = ?");
+    for delete in [ordered, queued] {
+        delete.bind(consumer.0).execute(&mut *conn).await.map_err(failed)?;
+    }
     Ok(())
 }

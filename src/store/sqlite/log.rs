@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{SqliteStore, append, before_time, find_ids, heads, read, retain, trim};
 use crate::{
     domain::{AppendBatch, Bounds, IdKey, KnownId, Offset, ReadCap, Timestamp, TopicId},
-    store::{AppendError, Appended, LogRead, LogStore, Removed, StoreError, TopicHead},
+    store::{AppendError, Appended, LogRead, LogStore, Picked, Removed, StoreError, TopicHead},
 };
 
 #[async_trait]
@@ -27,8 +27,8 @@ impl LogStore for SqliteStore {
         read::read_back(self, topic, up_to, cap).await
     }
 
-    async fn pick(&self, _: TopicId, _: &[Offset], _: usize) -> Result<Option<crate::store::Picked>, StoreError> {
-        Err(StoreError::NotNow("missing".into()))
+    async fn pick(&self, topic: TopicId, offsets: &[Offset], bytes: usize) -> Result<Option<Picked>, StoreError> {
+        read::pick(self, topic, offsets, bytes).await
     }
 
     async fn heads(&self, topics: &[TopicId]) -> Result<Vec<TopicHead>, StoreError> {

@@ -7,8 +7,9 @@ use super::{
     consumers::next_epoch,
     error::failed,
     holds::delete_connections,
+    queue,
     rows::{self, optional_time},
-    settings::encode_filter,
+    settings::{encode_filter, encode_queue_change},
 };
 use crate::{
     domain::{Consumer, ConsumerChange, ConsumerId, ConsumerName, Epoch, Offset, Timestamp},
@@ -21,10 +22,12 @@ pub(super) async fn update(
     name: &ConsumerName,
     change: &ConsumerChange,
 ) -> Result<Option<Consumer>, StoreError> {
-    let ConsumerChange { filter, .. } = change;
-    let sql = "update consumers set revision = revision + 1, filter = coalesce(?2, filter) where name = ?1 returning *";
+    let filter = change.filter.as_ref().map(encode_filter);
+    let sql =
+        "update consumers set revision = revision + 1, filter = coalesce(?2, filter), queue = json_patch(queue, ?3)
+        where name = ?1 returning *";
     let mut tx = store.begin().await?;
-    let query = store.query("update_consumer", sql).bind(name.as_str()).bind(filter.as_ref().map(encode_filter));
+    let query = store.query("update_consumer", sql).bind(name.as_str()).bind(filter).bind(encode_queue_change(change));
     let row = query.fetch_optional(&mut *tx).await.map_err(failed)?;
     tx.commit().await.map_err(failed)?;
     row.as_ref().map(rows::consumer).transpose()
@@ -46,6 +49,7 @@ pub(super) async fn pause(
 /// See [`ConsumerStore::seek_consumer`](crate::store::ConsumerStore::seek_consumer).
 pub(super) async fn seek(store: &SqliteStore, id: ConsumerId, offset: Offset) -> Result<Option<Consumer>, StoreError> {
     let mut tx = store.begin().await?;
+    queue::seek(store, &mut tx, id, offset).await?;
     let epoch = next_epoch(store, &mut tx).await?;
     let sql = "update consumers set stored = ?2, revision = revision + 1, epoch = ?3, held_until = null
         where id = ?1 returning *";

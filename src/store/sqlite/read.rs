@@ -8,10 +8,11 @@ use super::{
     error::{corrupt, failed},
     meta::MetaReader,
     rows::{offset, payload, time_of},
+    settings::json,
 };
 use crate::{
     domain::{Event, Offset, ReadCap, Segment, TopicId},
-    store::{LogRead, StoreError},
+    store::{LogRead, Picked, StoreError},
 };
 
 /// See [`LogStore::read`](crate::store::LogStore::read). A stored run is one event here.
@@ -81,6 +82,34 @@ pub(super) async fn read_back(
     events.reverse();
     let more = events.first().is_some_and(|oldest| oldest.offset.previous() > trimmed_to);
     Ok(Some(LogRead { segment: Segment::new(events), trimmed_to, more }))
+}
+
+/// See [`LogStore::pick`](crate::store::LogStore::pick).
+pub(super) async fn pick(
+    store: &SqliteStore,
+    topic: TopicId,
+    offsets: &[Offset],
+    bytes: usize,
+) -> Result<Option<Picked>, StoreError> {
+    let wanted: Vec<_> = offsets.iter().map(|offset| offset.get()).collect();
+    let mut conn = store.reader().await?;
+    let query = store.query("pick", include_str!("sql/pick.sql")).bind(topic.0).bind(json(&wanted));
+    let mut rows = query.fetch(&mut *conn);
+    let Some(trimmed) = rows.try_next().await.map_err(failed)? else { return Ok(None) };
+    let mut picked = Picked { events: Vec::new(), up_to: Offset::MAX, trimmed_to: offset(&trimmed, "offset")? };
+    let mut meta = MetaReader::default();
+    let mut taken = 0;
+    while let Some(row) = rows.try_next().await.map_err(failed)? {
+        let event = event(&row, &mut meta)?;
+        taken += event.body.size();
+        let last = event.offset;
+        picked.events.push(event);
+        if taken >= bytes {
+            picked.up_to = last;
+            break;
+        }
+    }
+    Ok(Some(picked))
 }
 
 fn event(row: &SqliteRow, reader: &mut MetaReader) -> Result<Event, StoreError> {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::{LogId, TopicName};
 
 /// Gives every topic a new log, and every consumer a new epoch beyond all that may have been given since the
-/// backup, and frees it. Returns the topics in the order of names.
+/// backup, and frees it; leases that were given since are beyond all that will be. Returns the topics in the order of names.
 pub(super) async fn after_restore(writer: &SqlitePool) -> Result<Vec<(TopicName, LogId)>, sqlx::Error> {
     let mut tx = writer.begin_with("begin immediate").await?;
     for change in [
@@ -14,6 +14,7 @@ pub(super) async fn after_restore(writer: &SqlitePool) -> Result<Vec<(TopicName,
         "update consumers set held_until = null, epoch = (select last_epoch from cluster) + id",
         "update cluster set last_epoch = last_epoch + 4294967296",
         "delete from connections",
+        "update cluster set last_lease = last_lease + 4294967296",
     ] {
         sqlx::query(change).execute(&mut *tx).await?;
     }

@@ -22,6 +22,11 @@ pub(super) fn offset(row: &SqliteRow, column: &str) -> Result<Offset, StoreError
     Offset::new(value).ok_or_else(|| corrupt(format!("{column} is {value}")))
 }
 
+/// An offset, from a number.
+pub(super) fn to_offset(value: i64) -> Result<Offset, StoreError> {
+    Offset::new(value).ok_or_else(|| corrupt(format!("an offset is {value}")))
+}
+
 /// A time in microseconds.
 pub(super) fn time(micros: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_micros(micros).ok_or_else(|| corrupt(format!("{micros} is no time")))

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::{
@@ -25,6 +26,14 @@ pub(super) struct Servers {
 struct Lease {
     server: RunningServer,
     until: Instant,
+}
+
+impl Servers {
+    /// The servers whose lease lasts.
+    pub(super) fn alive(&self) -> impl Iterator<Item = Uuid> {
+        let now = Instant::now();
+        self.alive.iter().filter(move |lease| lease.until > now).map(|lease| lease.server.id.0)
+    }
 }
 
 #[async_trait]

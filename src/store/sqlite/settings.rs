@@ -6,7 +6,9 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use super::rows::micros;
-use crate::domain::{Attributes, Filter, Mode, Offset, QueuePolicy, StartFrom, Timestamp, TopicPattern, TypePattern};
+use crate::domain::{
+    Attributes, ConsumerChange, Filter, Mode, Offset, QueuePolicy, StartFrom, Timestamp, TopicPattern, TypePattern,
+};
 
 /// Names and values; the text is borrowed where JSON lets it.
 pub(super) type Map<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
@@ -94,6 +96,29 @@ pub(super) fn encode_queue(queue: &QueuePolicy) -> String {
     json(&StoredQueue {
         lease_micros: micros(*lease),
         backoff_micros: backoff.iter().copied().map(micros).collect(),
+        max_attempts: *max_attempts,
+        max_in_flight: *max_in_flight,
+    })
+}
+
+#[derive(Serialize)]
+struct StoredQueueChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_micros: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff_micros: Option<Vec<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<u32>,
+}
+
+/// What is to change about a queue's policy, as JSON that is merged into it.
+pub(super) fn encode_queue_change(change: &ConsumerChange) -> String {
+    let ConsumerChange { filter: _, lease, backoff, max_attempts, max_in_flight } = change;
+    json(&StoredQueueChange {
+        lease_micros: lease.map(micros),
+        backoff_micros: backoff.as_ref().map(|backoff| backoff.iter().copied().map(micros).collect()),
         max_attempts: *max_attempts,
         max_in_flight: *max_in_flight,
     })

@@ -183,7 +183,7 @@ async fn after_a_restore_of_a_folder_offsets_of_the_lost_log_are_refused() {
     std::fs::remove_dir_all(&data).unwrap();
     copy(&backup, &data);
 
-    assert_eq!(shell.ok(&["migrate"]).await, "the sqlite store is at schema 8\n");
+    assert_eq!(shell.ok(&["migrate"]).await, "the sqlite store is at schema 9\n");
     let done = shell.json(&["migrate", "--after-restore"]).await.remove(0);
     let replaced = &done["replaced"][0];
     assert_eq!(

@@ -15,6 +15,7 @@ mod holds;
 mod idempotency;
 mod identities;
 mod manage;
+mod queue;
 mod read;
 mod read_back;
 mod retention;
@@ -33,6 +34,7 @@ use eventflow::store::{
 
 use crate::harness::databases::Database;
 use identities::{keys, producers, sessions, signing_keys, users};
+use queue::{burying, claiming, losing, moving, releasing, settling, trimming, waiting, watching};
 
 /// A store in a folder that goes when the test ends.
 struct OpenedSqlite {
@@ -265,6 +267,88 @@ contract! {
             fencing_is_looked_at_before_the_head,
             the_stored_offset_outlives_the_hold,
             a_missing_consumer_is_refused,
+        ],
+        claiming: [
+            candidates_are_spread_over_the_takers,
+            no_taker_gets_more_than_it_has_room_for,
+            no_more_are_in_flight_than_the_consumer_allows,
+            single_calls_get_leases,
+            what_was_dispatched_is_not_dispatched_again,
+            a_range_beside_the_dispatched_offset_is_ignored,
+            what_the_filter_leaves_out_is_passed_over,
+            a_note_moves_the_position,
+            a_repeated_claim_finds_its_leases,
+            a_claim_that_knows_too_little_is_refused,
+            claims_at_the_same_time_share_the_events,
+        ],
+        waiting: [
+            events_of_a_key_come_one_at_a_time,
+            later_events_of_a_key_wait_behind_the_waiting,
+            a_retry_holds_its_key,
+            a_dead_letter_frees_its_key,
+            many_keys_keep_their_order,
+            so_many_events_wait_and_no_more,
+        ],
+        settling: [
+            an_ack_is_final,
+            what_cannot_be_settled_is_named,
+            a_nack_comes_again_after_its_delay,
+            the_backoff_gives_the_pauses,
+            a_rejected_event_is_a_dead_letter,
+            the_last_attempt_makes_a_dead_letter,
+            only_the_extended_live_on,
+            what_was_trimmed_was_not_sent,
+        ],
+        losing: [
+            lost_events_come_alone,
+            who_has_something_gets_nothing_lost,
+            after_an_answer_events_come_together,
+            lost_events_use_up_their_attempts,
+            the_leases_of_a_dead_server_are_lost,
+            an_extension_does_not_outlive_the_server,
+            a_lost_event_holds_its_key,
+        ],
+        releasing: [
+            what_was_not_sent_was_never_leased,
+            an_unsent_retry_counts_no_attempt,
+            what_was_sent_comes_again_alone,
+            what_is_kept_can_be_settled_on_another_stream,
+            giving_up_streams_uses_up_attempts,
+            a_released_stream_is_no_connection,
+        ],
+        moving: [
+            a_seek_voids_leases_and_retries,
+            a_seek_keeps_dead_letters,
+            a_seek_may_come_first,
+            settings_change_one_by_one,
+            fewer_attempts_count_at_once,
+            a_pause_stops_deliveries_only,
+        ],
+        trimming: [
+            undispatched_events_are_counted,
+            pending_events_become_dead_letters,
+            leased_events_are_not_touched_until_they_fail,
+            a_trimmed_key_goes_on,
+            a_redriven_event_may_be_gone,
+        ],
+        burying: [
+            dead_letters_come_in_pages,
+            redriven_events_begin_anew,
+            a_redriven_event_may_fail_again,
+            some_are_redriven,
+            discarded_events_are_gone,
+            a_redriven_event_waits_for_its_key,
+            redriven_events_keep_their_order,
+            what_waits_behind_a_redriven_event_takes_no_room,
+            what_is_on_its_way_is_merely_forgotten,
+            two_calls_change_each_once,
+        ],
+        watching: [
+            the_status_counts,
+            streams_are_connections,
+            old_leases_are_swept,
+            deleted_consumers_leave_nothing,
+            events_are_picked,
         ],
     }
 }
