@@ -24,6 +24,7 @@ mod password;
 mod payload;
 mod poll;
 mod producer;
+mod progress;
 mod publish;
 mod retry;
 mod serve;
@@ -97,7 +98,7 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
         Command::Completions(args) => completions::run(&args),
         Command::Health(args) => health::run(&connect()?, output, args).await,
         Command::Server(args) => server_info::run(&connect()?, output, args).await,
-        Command::Login(args) => login::run(&connect()?, args).await,
+        Command::Login(args) => login::run(&connect()?, output, args).await,
         Command::Logout => logout::run(&connect()?, output).await,
         Command::Whoami => whoami::run(&connect()?, output).await,
         Command::Topic(args) => topic::run(&connect()?, output, args).await,

@@ -9,6 +9,7 @@ mod manage;
 mod migrate;
 mod people;
 mod pipeline;
+mod progress;
 mod publish;
 mod resume;
 mod secrets;
