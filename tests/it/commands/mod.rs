@@ -15,4 +15,5 @@ mod resume;
 mod secrets;
 mod serving;
 mod shell;
+mod table;
 mod tail;
