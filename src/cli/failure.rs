@@ -69,9 +69,16 @@ impl Failure {
         let Self::Refused(status) = self else { return format!("error: {self}\n") };
         let mut text = format!("error: {}\n", headline(status));
         let details = status.get_error_details();
-        for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
+        let violations = details.bad_request().map_or(&[][..], |bad| &bad.field_violations);
+        let lines = violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description));
+        // A single one is the message itself, which need not be told twice.
+        let lines: Vec<_> = lines.filter(|line| violations.len() > 1 || !text.contains(line)).collect();
+        for line in lines {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {}: {}", violation.field, violation.description);
+            let _ = writeln!(text, "  {line}");
+        }
+        if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+            let _ = writeln!(text, "  try again in: {delay:.1?}");
         }
         if let Some(request) = details.request_info().filter(|request| !request.request_id.is_empty()) {
             let _ = writeln!(text, "  request id: {}", request.request_id);
@@ -192,6 +199,20 @@ mod tests {
         let report = Failure::from(status).report();
         let wanted = "error: EVENT_INVALID: 1 field is wrong\n  events[0].type: is required\n  request id: r-1\n";
         assert_eq!(report, wanted);
+    }
+
+    #[test]
+    fn a_single_violation_is_not_told_twice() {
+        let details = ErrorDetails::with_bad_request_violation("wait", "61s is longer than 60 s");
+        let status = Status::with_error_details(Code::InvalidArgument, "wait: 61s is longer than 60 s", details);
+        assert_eq!(Failure::from(status).report(), "error: INVALID_ARGUMENT: wait: 61s is longer than 60 s\n");
+    }
+
+    #[test]
+    fn a_report_says_when_to_come_again() {
+        let details = ErrorDetails::with_retry_info(Some(std::time::Duration::from_secs(30)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "x", details);
+        assert!(Failure::from(status).report().ends_with("\n  try again in: 30.0s\n"));
     }
 
     #[test]

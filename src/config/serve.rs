@@ -212,7 +212,7 @@ impl StoreSettings {
 
 /// A duration such as `250ms`, `15s`, `60m`, `24h` or `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time; write for example 250ms, 15s, 60m or 24h");
+    let wrong = || format!("{text:?} is not a time; write for example 250ms, 15s, 60m, 24h or 30d");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wrong())?;

@@ -40,8 +40,10 @@ async fn each_kind_of_failure_has_its_exit_code_and_says_why() {
 async fn a_violation_is_named_with_its_field() {
     let (_server, shell) = Shell::embedded().await;
     shell.ok(&["topic", "create", "orders"]).await;
-    let err = shell.fails(1, &["publish", "orders", "--type", "", "--data", "x"]).await;
-    assert!(err.contains("\n  events[0].type: "), "{err}");
+    let one = shell.fails(1, &["publish", "orders", "--type", "", "--data", "x"]).await;
+    assert_eq!(one.matches("events[0].type: ").count(), 1, "{one}");
+    let two = shell.fails(1, &["publish", "orders", "--type", "", "--attr", "a b=c", "--data", "x"]).await;
+    assert!(two.contains("\n  events[0].type: ") && two.contains("\n  events[0].attributes"), "{two}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
