@@ -35,6 +35,15 @@ pub(crate) enum Failure {
     /// The server refused the call, or was not reached.
     #[error("the call failed")]
     Refused(#[source] Box<Status>),
+    /// The server was not reached, or not heard any more.
+    #[error("the call failed")]
+    Unreached {
+        /// The address that was tried.
+        server: String,
+        /// What became of it.
+        #[source]
+        status: Box<Status>,
+    },
 }
 
 impl From<Status> for Failure {
@@ -52,6 +61,15 @@ impl Failure {
         }
     }
 
+    /// Adds which server the commands talk to, if it is the way there that failed.
+    pub(super) fn at(self, server: &str) -> Self {
+        match self {
+            // A status comes with a source when it was made here.
+            Self::Refused(status) if status.source().is_some() => Self::Unreached { server: server.to_owned(), status },
+            other => other,
+        }
+    }
+
     /// What the process ends with.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
@@ -60,13 +78,19 @@ impl Failure {
             Self::Local(_) => FAILED,
             Self::Credential(_) => CREDENTIAL,
             Self::NotServing(_) => UNAVAILABLE,
-            Self::Refused(status) => status_exit_code(status),
+            Self::Refused(status) | Self::Unreached { status, .. } => status_exit_code(status),
         }
     }
 
     /// What is printed on standard error: the reason and the message, each violation, and the request id.
     pub(super) fn report(&self) -> String {
-        let Self::Refused(status) = self else { return format!("error: {self}\n") };
+        let status = match self {
+            Self::Refused(status) => status,
+            Self::Unreached { server, status } => {
+                return format!("error: {}\n  server: {server}; is it running there?\n", headline(status));
+            }
+            _ => return format!("error: {self}\n"),
+        };
         let mut text = format!("error: {}\n", headline(status));
         let details = status.get_error_details();
         let violations = details.bad_request().map_or(&[][..], |bad| &bad.field_violations);

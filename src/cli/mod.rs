@@ -36,12 +36,12 @@ mod topic;
 mod user;
 mod whoami;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{cell::OnceCell, ffi::OsString, io::Write, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    args::{Arguments, Command},
+    args::{Arguments, ClientOptions, Command},
     connection::Connection,
     credentials::Given,
     failure::Failure,
@@ -88,7 +88,24 @@ fn start(matches: &clap::ArgMatches) -> Result<(), Failure> {
 
 async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
     let Arguments { client, command } = arguments;
-    let connect = || Connection::open(&client, given);
+    let server = OnceCell::new();
+    let connect = || {
+        let connection = Connection::open(&client, given)?;
+        server.get_or_init(|| connection.address().name());
+        Ok(connection)
+    };
+    let done = carry_out(command, &client, connect).await;
+    done.map_err(|failure| match server.get() {
+        Some(server) => failure.at(server),
+        None => failure,
+    })
+}
+
+async fn carry_out(
+    command: Command,
+    client: &ClientOptions,
+    connect: impl FnOnce() -> Result<Connection, Failure>,
+) -> Result<(), Failure> {
     let output = Output::new(client.output);
     match command {
         Command::Serve(settings) => serve::run(settings).await,

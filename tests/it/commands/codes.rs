@@ -33,6 +33,8 @@ async fn each_kind_of_failure_has_its_exit_code_and_says_why() {
         assert!(err.starts_with("error: ") && err.contains(why), "{arguments:?}: {err}");
     }
     assert!(shell.fails(1, &["topic", "get", "Orders"]).await.contains("request id: "));
+    let away = shell.fails(5, &["topic", "list", "--server", "127.0.0.1:1"]).await;
+    assert!(away.ends_with("\n  server: http://127.0.0.1:1; is it running there?\n"), "{away}");
     assert_eq!(shell.ok(&["health"]).await, "SERVING\n");
 }
 
