@@ -1,6 +1,7 @@
 //! The command line, as a process of its own against real servers.
 
 mod codes;
+mod completions;
 mod consumers;
 mod event;
 mod first_start;
