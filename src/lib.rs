@@ -81,7 +81,6 @@
 //! A consumer in MODE_ORDERED is held by one stream at a time: the hold lasts 15 s, is renewed every 5 s
 //! for all streams of a server by one statement, and each new one has a higher epoch that fences the
 //! commits of the one before.
-
 //!
 //! # When the database is not the one that it was
 //!

@@ -165,7 +165,7 @@ pub async fn embedded_key(auth: &Auth, data_dir: &Path) -> Result<EmbeddedKey, B
 
 fn given_password(path: &Path) -> Result<SecretString, BootstrapError> {
     let password = private_file::read(path)
-        .and_then(|password| password.ok_or_else(|| io::ErrorKind::NotFound.into()))
+        .and_then(|password| password.ok_or_else(|| io::Error::other("there is no such file")))
         .map_err(|source| BootstrapError::ReadPassword { path: path.to_owned(), source })?;
     check_password(password.expose_secret())
         .map_err(|problem| BootstrapError::Password { path: path.to_owned(), problem })?;

@@ -11,6 +11,7 @@ use super::{
     moment::{moment, show_time},
     output::{self, Listing, Output, cell},
     payload::payload,
+    progress::Progress,
 };
 use crate::proto::v1::{self, Event, event_service_client::EventServiceClient, get_event_request::By};
 
@@ -129,6 +130,8 @@ async fn get(connection: &Connection, output: Output, args: GetArgs) -> Result<(
 /// Prints page by page, so that a listing may be longer than memory.
 async fn list(connection: &Connection, output: Output, args: ListArgs) -> Result<(), Failure> {
     let mut left = if args.all { u64::MAX } else { args.limit };
+    let bar = if left > PAGE { Progress::of_printed((!args.all).then_some(left)) } else { Progress::default() };
+    let mut listed = 0;
     let mut query = query(args);
     let mut client = EventServiceClient::new(connection.channel());
     let mut begun = false;
@@ -137,6 +140,7 @@ async fn list(connection: &Connection, output: Output, args: ListArgs) -> Result
         query.page_size = left.min(PAGE) as i32;
         let page = client.list_events(connection.request(query.clone()).await?).await?.into_inner();
         left = left.saturating_sub(page.events.len() as u64);
+        listed += page.events.len() as u64;
         let over = page.next_page_token.is_empty() || left == 0;
         if output.is_json() {
             let lines = page.events.iter().map(|event| Ok(json::line("Event", event, Defaults::Left)? + "\n"));
@@ -145,6 +149,7 @@ async fn list(connection: &Connection, output: Output, args: ListArgs) -> Result
             output.page(&LISTING, &page.events, !begun)?;
             begun = true;
         }
+        bar.events(listed);
         if over {
             return Ok(());
         }

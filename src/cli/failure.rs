@@ -35,6 +35,15 @@ pub(crate) enum Failure {
     /// The server refused the call, or was not reached.
     #[error("the call failed")]
     Refused(#[source] Box<Status>),
+    /// The server was not reached, or not heard any more.
+    #[error("the call failed")]
+    Unreached {
+        /// The address that was tried.
+        server: String,
+        /// What became of it.
+        #[source]
+        status: Box<Status>,
+    },
 }
 
 impl From<Status> for Failure {
@@ -52,6 +61,15 @@ impl Failure {
         }
     }
 
+    /// Adds which server the commands talk to, if it is the way there that failed.
+    pub(super) fn at(self, server: &str) -> Self {
+        match self {
+            // A status comes with a source when it was made here.
+            Self::Refused(status) if status.source().is_some() => Self::Unreached { server: server.to_owned(), status },
+            other => other,
+        }
+    }
+
     /// What the process ends with.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
@@ -60,18 +78,31 @@ impl Failure {
             Self::Local(_) => FAILED,
             Self::Credential(_) => CREDENTIAL,
             Self::NotServing(_) => UNAVAILABLE,
-            Self::Refused(status) => status_exit_code(status),
+            Self::Refused(status) | Self::Unreached { status, .. } => status_exit_code(status),
         }
     }
 
     /// What is printed on standard error: the reason and the message, each violation, and the request id.
     pub(super) fn report(&self) -> String {
-        let Self::Refused(status) = self else { return format!("error: {self}\n") };
+        let status = match self {
+            Self::Refused(status) => status,
+            Self::Unreached { server, status } => {
+                return format!("error: {}\n  server: {server}; is it running there?\n", headline(status));
+            }
+            _ => return format!("error: {self}\n"),
+        };
         let mut text = format!("error: {}\n", headline(status));
         let details = status.get_error_details();
-        for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
+        let violations = details.bad_request().map_or(&[][..], |bad| &bad.field_violations);
+        let lines = violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description));
+        // A single one is the message itself, which need not be told twice.
+        let lines: Vec<_> = lines.filter(|line| violations.len() > 1 || !text.contains(line)).collect();
+        for line in lines {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {}: {}", violation.field, violation.description);
+            let _ = writeln!(text, "  {line}");
+        }
+        if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+            let _ = writeln!(text, "  try again in: {delay:.1?}");
         }
         if let Some(request) = details.request_info().filter(|request| !request.request_id.is_empty()) {
             let _ = writeln!(text, "  request id: {}", request.request_id);
@@ -192,6 +223,20 @@ mod tests {
         let report = Failure::from(status).report();
         let wanted = "error: EVENT_INVALID: 1 field is wrong\n  events[0].type: is required\n  request id: r-1\n";
         assert_eq!(report, wanted);
+    }
+
+    #[test]
+    fn a_single_violation_is_not_told_twice() {
+        let details = ErrorDetails::with_bad_request_violation("wait", "61s is longer than 60 s");
+        let status = Status::with_error_details(Code::InvalidArgument, "wait: 61s is longer than 60 s", details);
+        assert_eq!(Failure::from(status).report(), "error: INVALID_ARGUMENT: wait: 61s is longer than 60 s\n");
+    }
+
+    #[test]
+    fn a_report_says_when_to_come_again() {
+        let details = ErrorDetails::with_retry_info(Some(std::time::Duration::from_secs(30)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "x", details);
+        assert!(Failure::from(status).report().ends_with("\n  try again in: 30.0s\n"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     connection::Connection,
     failure::Failure,
-    output,
+    output::Output,
     password::{self, Ask},
     session::{Session, SessionFile},
 };
@@ -26,7 +26,7 @@ pub(super) struct LoginArgs {
 }
 
 /// Logs in and keeps the tokens for the other commands.
-pub(super) async fn run(connection: &Connection, args: LoginArgs) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, output: Output, args: LoginArgs) -> Result<(), Failure> {
     let LoginArgs { username, password_file } = args;
     let no_home =
         || Failure::Local("there is no place for the login: neither XDG_CONFIG_HOME nor HOME is set".to_owned());
@@ -37,5 +37,5 @@ pub(super) async fn run(connection: &Connection, args: LoginArgs) -> Result<(), 
     let session = Session::new(username, answer.tokens.unwrap_or_default())?;
     let server = connection.address().name();
     file.lock().await?.save(&server, &session)?;
-    output::print(&format!("logged in at {server} as {}\n", session.username))
+    output.done(&format!("logged in at {server} as {}", session.username))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     failure::Failure,
     output::{Output, print, table},
-    serve::with_causes,
+    serve::refused,
 };
 use crate::{config::MigrateSettings, server, store::Migration};
 
@@ -24,7 +24,7 @@ What callers will see:
 
 /// Brings the store up to date and says what that did.
 pub(super) async fn run(settings: &MigrateSettings, data_dir: &Path, output: Output) -> Result<(), Failure> {
-    let migration = server::migrate(settings, data_dir).await.map_err(|error| Failure::Local(with_causes(&error)))?;
+    let migration = server::migrate(settings, data_dir).await.map_err(|error| refused(&error))?;
     print(&if output.is_json() { as_json(&migration) } else { as_text(&migration) })
 }
 

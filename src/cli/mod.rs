@@ -24,6 +24,7 @@ mod password;
 mod payload;
 mod poll;
 mod producer;
+mod progress;
 mod publish;
 mod retry;
 mod serve;
@@ -35,12 +36,12 @@ mod topic;
 mod user;
 mod whoami;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{cell::OnceCell, ffi::OsString, io::Write, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    args::{Arguments, Command},
+    args::{Arguments, ClientOptions, Command},
     connection::Connection,
     credentials::Given,
     failure::Failure,
@@ -87,7 +88,24 @@ fn start(matches: &clap::ArgMatches) -> Result<(), Failure> {
 
 async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
     let Arguments { client, command } = arguments;
-    let connect = || Connection::open(&client, given);
+    let server = OnceCell::new();
+    let connect = || {
+        let connection = Connection::open(&client, given)?;
+        server.get_or_init(|| connection.address().name());
+        Ok(connection)
+    };
+    let done = carry_out(command, &client, connect).await;
+    done.map_err(|failure| match server.get() {
+        Some(server) => failure.at(server),
+        None => failure,
+    })
+}
+
+async fn carry_out(
+    command: Command,
+    client: &ClientOptions,
+    connect: impl FnOnce() -> Result<Connection, Failure>,
+) -> Result<(), Failure> {
     let output = Output::new(client.output);
     match command {
         Command::Serve(settings) => serve::run(settings).await,
@@ -97,7 +115,7 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
         Command::Completions(args) => completions::run(&args),
         Command::Health(args) => health::run(&connect()?, output, args).await,
         Command::Server(args) => server_info::run(&connect()?, output, args).await,
-        Command::Login(args) => login::run(&connect()?, args).await,
+        Command::Login(args) => login::run(&connect()?, output, args).await,
         Command::Logout => logout::run(&connect()?, output).await,
         Command::Whoami => whoami::run(&connect()?, output).await,
         Command::Topic(args) => topic::run(&connect()?, output, args).await,

@@ -4,15 +4,24 @@ use std::io::Write;
 
 use clap::{Arg, Args, Command};
 
-use super::failure::Failure;
+use super::{args::ClientOptions, failure::Failure};
 use crate::config::ServeSettings;
+
+const COMMANDS: &str = "
+## The commands
+
+All other commands are clients, and take these, before or after the name of the command:
+
+| flag | variable | default | what |
+| --- | --- | --- | --- |
+";
 
 /// Writes the page; no server is asked.
 pub(super) fn run() -> Result<(), Failure> {
     std::io::stdout().write_all(page().as_bytes()).map_err(|error| Failure::writing(&error))
 }
 
-/// All settings of `serve` in Markdown, as `docs/configuration.md` has it.
+/// All settings of `serve` and of the client commands in Markdown, as `docs/configuration.md` has it.
 fn page() -> String {
     let mut page = "\
 # Configuration
@@ -30,11 +39,14 @@ This page is written by `eventflow settings > docs/configuration.md`.
 | --- | --- | --- | --- |
 "
     .to_owned();
-    let command = ServeSettings::augment_args(Command::new("serve"));
-    for setting in command.get_arguments() {
-        page.push_str(&row(setting));
-    }
+    page.push_str(&rows(&ServeSettings::augment_args(Command::new("serve"))));
+    page.push_str(COMMANDS);
+    page.push_str(&rows(&ClientOptions::augment_args(Command::new("commands"))));
     page
+}
+
+fn rows(command: &Command) -> String {
+    command.get_arguments().map(row).collect()
 }
 
 fn row(setting: &Arg) -> String {
@@ -59,6 +71,9 @@ mod tests {
         let page = page();
         let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `--")).collect();
         assert!(rows.len() >= 20, "{} settings", rows.len());
+        for flag in ["`--listen ", "`--server "] {
+            assert!(rows.iter().any(|row| row.contains(flag)), "no {flag}");
+        }
         for row in rows {
             let cells: Vec<_> = row.split(" | ").collect();
             assert!(cells[1].starts_with("`EVENTFLOW_") && cells[3].len() > 10, "{row}");

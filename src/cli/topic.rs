@@ -51,7 +51,7 @@ pub(super) enum TopicCommand {
         /// The topic.
         name: String,
         /// Do not ask.
-        #[arg(long)]
+        #[arg(long, short)]
         yes: bool,
     },
 }
@@ -68,7 +68,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_parser = duration, value_name = "TIME")]
     retention: Option<Duration>,
     /// How many bytes of events are kept, about; 0 keeps all.
-    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    #[arg(long, default_value_t = 0, value_name = "BYTES", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     retention_bytes: i64,
     /// Succeed if an equal topic exists already.
     #[arg(long)]
@@ -87,7 +87,7 @@ pub(super) struct UpdateArgs {
     #[arg(long, value_parser = duration, value_name = "TIME")]
     retention: Option<Duration>,
     /// How many bytes of events are kept, about; 0 keeps all.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     retention_bytes: Option<i64>,
     /// Whether the topic refuses events.
     #[arg(long, value_name = "BOOL")]
@@ -100,7 +100,7 @@ pub(super) struct TrimArgs {
     /// The topic.
     name: String,
     /// Events before this offset go.
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(1..))]
     before: i64,
     /// Say what would go, remove nothing.
     #[arg(long)]

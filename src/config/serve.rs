@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+
+/// How the URL of a Postgres begins.
+const DATABASE_SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// Settings of `eventflow serve`. Without any, it runs embedded: SQLite in `./eventflow-data`, on loopback.
 #[derive(Debug, Clone, Args)]
@@ -152,12 +155,15 @@ pub enum Backend {
     },
 }
 
-/// Settings that contradict each other.
+/// Settings that cannot be, or contradict each other.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
     /// Redis alone does nothing.
     #[error("--redis-url needs --database-url: one server with the embedded store has nobody to wake")]
     RedisWithoutPostgres,
+    /// Another kind of database, or no URL. It is not repeated, since it may hold a password.
+    #[error("{0} is not the URL of a Postgres; write for example postgres://user:password@host/database")]
+    NotPostgres(&'static str),
     /// Nothing is encrypted yet.
     #[error(
         "--listen {0} is not loopback, and nothing is encrypted: passwords, keys and events could be read on the way; \
@@ -212,6 +218,14 @@ impl ServeSettings {
 impl StoreSettings {
     /// Where events are kept.
     pub fn backend(&self) -> Result<Backend, SettingsError> {
+        let urls = [("--database-url", &self.database_url), ("--migrate-database-url", &self.migrate_database_url)];
+        for (flag, url) in urls {
+            let known =
+                |url: &SecretString| DATABASE_SCHEMES.iter().any(|scheme| url.expose_secret().starts_with(scheme));
+            if url.as_ref().is_some_and(|url| !known(url)) {
+                return Err(SettingsError::NotPostgres(flag));
+            }
+        }
         match (&self.database_url, &self.redis_url) {
             (None, None) => Ok(Backend::Embedded),
             (None, Some(_)) => Err(SettingsError::RedisWithoutPostgres),
@@ -222,7 +236,7 @@ impl StoreSettings {
 
 /// A duration such as `250ms`, `15s`, `60m`, `24h` or `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time; write for example 250ms, 15s, 60m or 24h");
+    let wrong = || format!("{text:?} is not a time; write for example 250ms, 15s, 60m, 24h or 30d");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -265,6 +279,12 @@ mod tests {
         for capacity in ["--ring-bytes", "--publish-stream-requests", "--publish-stream-bytes"] {
             assert_eq!(check(&[capacity, "0"]), Err(SettingsError::Zero(capacity)));
             assert_eq!(check(&[capacity, "1"]), Ok(()));
+        }
+        for good in ["postgres://ada@db/x", "postgresql://db/x"] {
+            assert_eq!(check(&["--database-url", good]), Ok(()));
+        }
+        for bad in ["mysql://ada@db/x", "db/x", ""] {
+            assert_eq!(check(&["--database-url", bad]), Err(SettingsError::NotPostgres("--database-url")), "{bad:?}");
         }
     }
 

@@ -14,7 +14,7 @@ pub fn markdown() -> String {
 `/metrics` on the second listener (`--http-listen`, `127.0.0.1:9464` unless set) serves these in the text format of
 Prometheus. This page is written by `eventflow metrics > docs/metrics.md`.
 
-Counters begin at 0 when the process starts. Each server counts for itself: sum over servers, unless it says otherwise.
+Counters begin at 0 when the process starts; one with labels is there from the first time that it counts. Each server counts for itself: sum over servers, unless it says otherwise.
 The labels `topic` and `consumer` have at most {VALUES_MAX} values in a process, the first ones; what comes later is
 counted as `{OTHER}`.
 

@@ -1,7 +1,8 @@
 //! Standard input as groups of events, each as large as what was there to read.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Seek},
+    os::fd::AsFd,
     path::Path,
 };
 
@@ -36,6 +37,8 @@ pub(super) enum Source {
 pub(super) struct Group {
     /// At most as many as fit into a request.
     pub(super) events: Vec<NewEvent>,
+    /// Bytes of input that they were read from.
+    pub(super) bytes: u64,
     /// Why reading ended after them, if it did not reach the end.
     pub(super) failure: Option<Failure>,
 }
@@ -54,6 +57,14 @@ pub(super) fn whole(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(payload)
 }
 
+/// Bytes of standard input that are still to be read, if it is a file.
+pub(super) fn size() -> Option<u64> {
+    let mut file = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
+    let size = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+    // The clone shares the place of the original, which is not moved.
+    Some(size.saturating_sub(file.stream_position().ok()?))
+}
+
 /// Reads standard input on a thread of its own, which ends with the process: such reads cannot be cancelled.
 pub(super) fn read(source: Source, line_bytes: usize) -> Result<mpsc::Receiver<Group>, Failure> {
     let (sender, receiver) = mpsc::channel(GROUPS_AHEAD);
@@ -61,7 +72,7 @@ pub(super) fn read(source: Source, line_bytes: usize) -> Result<mpsc::Receiver<G
         .name("stdin".to_owned())
         .spawn(move || {
             let reader = BufReader::with_capacity(1 << 20, std::io::stdin());
-            Lines { reader, source, line_bytes, number: 0 }.send_groups(&sender);
+            Lines { reader, source, line_bytes, number: 0, bytes: 0 }.send_groups(&sender);
         })
         .map_err(|error| Failure::Local(format!("standard input cannot be read: {error}")))?;
     Ok(receiver)
@@ -72,6 +83,7 @@ struct Lines<R> {
     source: Source,
     line_bytes: usize,
     number: u64,
+    bytes: u64,
 }
 
 impl<R: Read> Lines<R> {
@@ -86,21 +98,22 @@ impl<R: Read> Lines<R> {
 
     /// Waits for one line, and takes those that can be had without waiting. Also says whether it was the last group.
     fn group(&mut self) -> (Group, bool) {
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        loop {
+        let (mut events, mut encoded, before) = (Vec::new(), 0, self.bytes);
+        let (failure, ended) = loop {
             match self.event() {
                 Ok(Some(event)) => {
-                    bytes += event.encoded_len();
+                    encoded += event.encoded_len();
                     events.push(event);
                 }
-                Ok(None) => return (Group { events, failure: None }, true),
-                Err(failure) => return (Group { events, failure: Some(failure) }, true),
+                Ok(None) => break (None, true),
+                Err(failure) => break (Some(failure), true),
             }
             let waits = !self.reader.buffer().contains(&b'\n');
-            if waits || events.len() >= REQUEST_EVENTS || bytes >= GROUP_BYTES {
-                return (Group { events, failure: None }, false);
+            if waits || events.len() >= REQUEST_EVENTS || encoded >= GROUP_BYTES {
+                break (None, false);
             }
-        }
+        };
+        (Group { events, bytes: self.bytes - before, failure }, ended)
     }
 
     /// The event of the next line; `None` at the end.
@@ -127,6 +140,7 @@ impl<R: Read> Lines<R> {
             return Ok(None);
         }
         self.number += 1;
+        self.bytes += read as u64;
         if line.last() == Some(&b'\n') {
             line.pop();
         } else if line.len() > self.line_bytes {
@@ -159,7 +173,7 @@ mod tests {
     }
 
     fn groups(source: Source, parts: Vec<&'static [u8]>) -> Vec<(Vec<Payload>, Option<String>)> {
-        let mut lines = Lines { reader: BufReader::new(Parts(parts)), source, line_bytes: 30, number: 0 };
+        let mut lines = Lines { reader: BufReader::new(Parts(parts)), source, line_bytes: 30, number: 0, bytes: 0 };
         let mut groups = Vec::new();
         loop {
             let (group, ended) = lines.group();

@@ -111,21 +111,22 @@ pub(super) async fn run(connection: &Connection, output: Output, args: PublishAr
         (None, None) => None,
     };
     if let Some(payload) = single {
-        return publisher.send(vec![event::with_payload(&template, payload)]).await;
+        return publisher.send(vec![event::with_payload(&template, payload)], 0).await;
     }
     if template.id.is_some() {
         let why = "--id names one event, and standard input may hold many; use it with --data or --file";
         return Err(Failure::Usage(why.to_owned()));
     }
     let source = if envelope { Source::Envelopes } else { Source::Payloads(Box::new(template)) };
+    publisher.show_progress(lines::size());
     let mut groups = lines::read(source, LINE_BYTES)?;
     if publisher.may_send_ahead() {
         return Pipeline::new(&mut publisher, groups).run().await;
     }
     while let Some(group) = groups.recv().await {
-        let lines::Group { events, failure } = group;
+        let lines::Group { events, bytes, failure } = group;
         if !events.is_empty() {
-            publisher.send(events).await?;
+            publisher.send(events, bytes).await?;
         }
         if let Some(failure) = failure {
             return Err(failure);

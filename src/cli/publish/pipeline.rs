@@ -37,7 +37,7 @@ pub(super) struct Pipeline<'a> {
     groups: mpsc::Receiver<Group>,
     input: Input,
     /// In their order; the first one has the sequence `first`.
-    unanswered: VecDeque<PublishRequest>,
+    unanswered: VecDeque<Unanswered>,
     bytes: usize,
     first: i64,
     /// The last time that an answer came, or that there was none to wait for.
@@ -47,6 +47,13 @@ pub(super) struct Pipeline<'a> {
     opened: bool,
     /// Whether a request was refused for good: that is how it ends, whatever becomes of what was on its way.
     refused: bool,
+}
+
+/// A request that is kept until it is answered.
+struct Unanswered {
+    request: PublishRequest,
+    /// Bytes of input that its events were read from.
+    input: u64,
 }
 
 /// What is known of standard input.
@@ -128,8 +135,8 @@ impl<'a> Pipeline<'a> {
     /// With a server that knows no such stream.
     async fn one_by_one(mut self) -> Result<(), Failure> {
         loop {
-            while let Some(request) = self.unanswered.pop_front() {
-                self.publisher.send(request.events).await?;
+            while let Some(Unanswered { request, input }) = self.unanswered.pop_front() {
+                self.publisher.send(request.events, input).await?;
             }
             match &mut self.input {
                 Input::Open => {
@@ -198,7 +205,7 @@ impl<'a> Pipeline<'a> {
 
     /// Takes a group in, to be sent.
     fn take(&mut self, group: Option<Group>) {
-        let Some(Group { events, failure }) = group else {
+        let Some(Group { events, bytes, failure }) = group else {
             self.input = Input::Over(None);
             return;
         };
@@ -211,13 +218,13 @@ impl<'a> Pipeline<'a> {
             }
             let request = self.publisher.request(events);
             self.bytes += request.encoded_len();
-            self.unanswered.push_back(request);
+            self.unanswered.push_back(Unanswered { request, input: bytes });
         }
     }
 
     /// Sends the request at this place. If the stream has ended meanwhile, its responses say so.
     async fn send(&self, requests: Option<&mpsc::Sender<PublishStreamRequest>>, index: usize) {
-        if let (Some(requests), Some(request)) = (requests, self.unanswered.get(index)) {
+        if let (Some(requests), Some(Unanswered { request, .. })) = (requests, self.unanswered.get(index)) {
             let sequence = self.first + index as i64;
             let _ = requests.send(PublishStreamRequest { sequence, publish: Some(request.clone()) }).await;
         }
@@ -242,7 +249,10 @@ impl<'a> Pipeline<'a> {
             return Err(Failure::Local(format!("the server answered {sequence} in the place of {}", self.first)));
         }
         match result {
-            Ok(published) => self.publisher.print(&published.published)?,
+            Ok(published) => {
+                let input = self.unanswered.front().map_or(0, |unanswered| unanswered.input);
+                self.publisher.print(&published.published, input)?;
+            }
             // What came after a refusal is not sent again.
             Err(_) if self.refused => {}
             Err(status) if self.may_go_on(&status) => return Err(status.into()),
@@ -256,7 +266,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn answered(&mut self) {
-        if let Some(request) = self.unanswered.pop_front() {
+        if let Some(Unanswered { request, .. }) = self.unanswered.pop_front() {
             self.bytes = self.bytes.saturating_sub(request.encoded_len());
         }
         self.first += 1;

@@ -1,6 +1,6 @@
 //! Sending groups of events, again if the server was away.
 
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -12,6 +12,7 @@ use crate::{
         json::{self, Defaults},
         moment::show_time,
         output::{self, Output},
+        progress::Progress,
         retry::Backoff,
     },
     proto::v1::{self, event_service_client::EventServiceClient},
@@ -24,6 +25,12 @@ pub(super) struct Publisher<'a> {
     topic: String,
     validate_only: bool,
     expected_head: Option<i64>,
+    progress: Progress,
+    /// Events whose places are printed.
+    events: u64,
+    /// Bytes of input that they were read from.
+    bytes: u64,
+    sized: bool,
 }
 
 impl<'a> Publisher<'a> {
@@ -35,7 +42,16 @@ impl<'a> Publisher<'a> {
         validate_only: bool,
         expected_head: Option<i64>,
     ) -> Self {
-        Self { connection, output, topic, validate_only, expected_head }
+        let (progress, events, bytes, sized) = (Progress::default(), 0, 0, false);
+        Self { connection, output, topic, validate_only, expected_head, progress, events, bytes, sized }
+    }
+
+    /// Shows how far it is with an input of this size. Nothing is shown where people type the lines.
+    pub(super) fn show_progress(&mut self, size: Option<u64>) {
+        if !std::io::stdin().is_terminal() {
+            self.sized = size.is_some();
+            self.progress = size.map_or_else(|| Progress::of_events(None), Progress::of_bytes);
+        }
     }
 
     /// Whether groups may be sent ahead of the answers to those before them.
@@ -59,14 +75,14 @@ impl<'a> Publisher<'a> {
     }
 
     /// Sends a group until it is recorded, refused, or its time is over. The events need ids.
-    pub(super) async fn send(&mut self, events: Vec<v1::NewEvent>) -> Result<(), Failure> {
+    pub(super) async fn send(&mut self, events: Vec<v1::NewEvent>, bytes: u64) -> Result<(), Failure> {
         let published = self.publish(self.request(events)).await?.published;
         if let Some(head) = self.expected_head.filter(|_| !self.validate_only) {
             // The next group follows on this one; nobody may have written between.
             let newest = published.iter().map(|event| event.offset).max();
             self.expected_head = Some(newest.map_or(head, |newest| newest.max(head)));
         }
-        self.print(&published)
+        self.print(&published, bytes)
     }
 
     async fn publish(&self, message: v1::PublishRequest) -> Result<v1::PublishResponse, Failure> {
@@ -88,8 +104,8 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Prints where events are recorded.
-    pub(super) fn print(&self, published: &[v1::Published]) -> Result<(), Failure> {
+    /// Prints where events are recorded, which were read from so many bytes of input.
+    pub(super) fn print(&mut self, published: &[v1::Published], bytes: u64) -> Result<(), Failure> {
         let mut text = String::new();
         for event in published {
             if self.output.is_json() {
@@ -99,7 +115,15 @@ impl<'a> Publisher<'a> {
             }
             text.push('\n');
         }
-        output::print(&text)
+        self.progress.suspend(|| output::print(&text))?;
+        self.events += published.len() as u64;
+        self.bytes += bytes;
+        if self.sized {
+            self.progress.bytes(self.bytes, self.events);
+        } else {
+            self.progress.events(self.events);
+        }
+        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ impl Tail {
     pub(super) async fn commit(&mut self) -> Result<(), Failure> {
         match self.commit_rest().await {
             Err(Failure::Refused(status)) if is_passing(&status) => {
-                self.notes.say(format_args!("not committed: {}", status.message()));
+                self.say(format_args!("not committed: {}", status.message()));
                 Ok(())
             }
             result => result,

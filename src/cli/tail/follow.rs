@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::{
+    bar::Bar,
     line::Printer,
     place::Place,
     request::{Stop, Wanted},
@@ -31,7 +32,8 @@ pub(super) struct Tail {
     pub(super) connection: Connection,
     pub(super) wanted: Wanted,
     pub(super) place: Place,
-    pub(super) notes: Notes,
+    notes: Notes,
+    bar: Bar,
     printer: Printer,
     printed: u64,
     /// Two heartbeats of the stream that is open.
@@ -73,8 +75,8 @@ impl Tail {
         stop: CancellationToken,
     ) -> Self {
         let silence = wanted.heartbeat.saturating_mul(2);
-        let (place, progress) = (Place::default(), Progress::Nothing);
-        Self { connection, wanted, place, notes, printer, printed: 0, silence, progress, frames: None, stop }
+        let (place, bar, progress) = (Place::default(), Bar::default(), Progress::Nothing);
+        Self { connection, wanted, place, notes, bar, printer, printed: 0, silence, progress, frames: None, stop }
     }
 
     /// Prints until the end that was asked for, or until it is told to stop. Cancelling it loses track of what was
@@ -95,7 +97,7 @@ impl Tail {
                 self.progress = Progress::Earlier;
             }
             let why = status.as_ref().map_or("the stream is over", |status| status.message());
-            self.notes.say(format_args!("reconnecting: {why}"));
+            self.say(format_args!("reconnecting: {why}"));
             tokio::select! {
                 () = tokio::time::sleep(backoff.pause(status.as_deref())) => {}
                 () = self.stop.cancelled() => return Ok(()),
@@ -145,6 +147,7 @@ impl Tail {
             if let Some(end) = self.frame(frame).await? {
                 return Ok(end);
             }
+            self.bar.show(&self.wanted, &self.place, self.printed);
             heard = Instant::now();
         }
         Ok(End::Again(None))
@@ -165,11 +168,11 @@ impl Tail {
             Some(Frame::Batch(batch)) => return self.batch(batch).await,
             Some(Frame::Heartbeat(heartbeat)) => self.heartbeat(heartbeat),
             Some(Frame::Skipped(Skipped { from_offset, to_offset })) => {
-                self.notes.say(format_args!("events {from_offset} to {to_offset} are no longer kept"));
+                self.say(format_args!("events {from_offset} to {to_offset} are no longer kept"));
                 self.place.advance(to_offset);
             }
             Some(Frame::CaughtUp(CaughtUp { position })) => {
-                self.notes.say(format_args!("caught up at {}", position.unwrap_or_default().offset));
+                self.say(format_args!("caught up at {}", position.unwrap_or_default().offset));
             }
             Some(Frame::Closing(closing)) => return self.closing(closing).await,
             Some(Frame::Deliveries(DeliveryBatch { .. })) => {
@@ -193,6 +196,12 @@ impl Tail {
             // The head of now is the end, also if the stream breaks and the head has moved on by then.
             self.wanted.stop = Stop::At(started.position.unwrap_or_default().head_offset);
         }
+        self.bar.begin(&self.wanted, &self.place);
+    }
+
+    /// Prints a remark.
+    pub(super) fn say(&self, text: impl std::fmt::Display) {
+        self.bar.suspend(|| self.notes.say(text));
     }
 
     async fn batch(&mut self, batch: EventBatch) -> Result<Option<End>, Failure> {
@@ -215,11 +224,11 @@ impl Tail {
     fn heartbeat(&mut self, heartbeat: Heartbeat) {
         let Heartbeat { position, paused, waiting } = heartbeat;
         if waiting {
-            self.notes.say("waiting for the consumer");
+            self.say("waiting for the consumer");
             return;
         }
         if paused {
-            self.notes.say("the consumer is paused");
+            self.say("the consumer is paused");
         }
         self.pass(position);
     }

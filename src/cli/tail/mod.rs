@@ -1,5 +1,6 @@
 //! `eventflow tail`.
 
+mod bar;
 mod commit;
 mod follow;
 mod line;

@@ -33,6 +33,8 @@ async fn each_kind_of_failure_has_its_exit_code_and_says_why() {
         assert!(err.starts_with("error: ") && err.contains(why), "{arguments:?}: {err}");
     }
     assert!(shell.fails(1, &["topic", "get", "Orders"]).await.contains("request id: "));
+    let away = shell.fails(5, &["topic", "list", "--server", "127.0.0.1:1"]).await;
+    assert!(away.ends_with("\n  server: http://127.0.0.1:1; is it running there?\n"), "{away}");
     assert_eq!(shell.ok(&["health"]).await, "SERVING\n");
 }
 
@@ -40,8 +42,10 @@ async fn each_kind_of_failure_has_its_exit_code_and_says_why() {
 async fn a_violation_is_named_with_its_field() {
     let (_server, shell) = Shell::embedded().await;
     shell.ok(&["topic", "create", "orders"]).await;
-    let err = shell.fails(1, &["publish", "orders", "--type", "", "--data", "x"]).await;
-    assert!(err.contains("\n  events[0].type: "), "{err}");
+    let one = shell.fails(1, &["publish", "orders", "--type", "", "--data", "x"]).await;
+    assert_eq!(one.matches("events[0].type: ").count(), 1, "{one}");
+    let two = shell.fails(1, &["publish", "orders", "--type", "", "--attr", "a b=c", "--data", "x"]).await;
+    assert!(two.contains("\n  events[0].type: ") && two.contains("\n  events[0].attributes"), "{two}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

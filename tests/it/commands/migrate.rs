@@ -204,13 +204,15 @@ async fn after_a_restore_of_a_folder_offsets_of_the_lost_log_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn migrating_needs_a_store_that_is_there_and_settings_that_fit() {
     let (_server, shell) = Shell::embedded().await;
-    for (environment, why) in [
-        (("EVENTFLOW_REDIS_URL", "redis://localhost"), "--redis-url needs --database-url"),
-        (("EVENTFLOW_DATABASE_URL", "postgres://localhost:1/nothing"), "cannot reach the database"),
-        (("EVENTFLOW_DATABASE_URL", "nonsense"), "--database-url is not a database URL"),
+    for (code, environment, why) in [
+        (2, ("EVENTFLOW_REDIS_URL", "redis://localhost"), "--redis-url needs --database-url"),
+        (1, ("EVENTFLOW_DATABASE_URL", "postgres://localhost:1/nothing"), "cannot reach the database"),
+        (1, ("EVENTFLOW_DATABASE_URL", "postgres://:x:y@/"), "--database-url is not a database URL"),
+        (2, ("EVENTFLOW_DATABASE_URL", "nonsense"), "--database-url is not the URL of a Postgres"),
+        (2, ("EVENTFLOW_MIGRATE_DATABASE_URL", "mysql://a@b/c"), "--migrate-database-url is not the URL of a Postgres"),
     ] {
         let done = migrate(&shell, &[environment], &[]).await;
-        assert_eq!((done.code, done.out.as_str()), (1, ""), "{environment:?}: {}", done.err);
+        assert_eq!((done.code, done.out.as_str()), (code, ""), "{environment:?}: {}", done.err);
         assert!(done.err.starts_with("error: ") && done.err.contains(why), "{environment:?}: {}", done.err);
     }
 }

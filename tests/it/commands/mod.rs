@@ -1,6 +1,7 @@
 //! The command line, as a process of its own against real servers.
 
 mod codes;
+mod completions;
 mod consumers;
 mod event;
 mod first_start;
@@ -9,9 +10,11 @@ mod manage;
 mod migrate;
 mod people;
 mod pipeline;
+mod progress;
 mod publish;
 mod resume;
 mod secrets;
 mod serving;
 mod shell;
+mod table;
 mod tail;

@@ -21,7 +21,7 @@ async fn a_second_server_in_the_same_folder_is_refused_and_disturbs_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_network_is_served_only_after_saying_so() {
     let refusal = Server::embedded().flag("--listen", "0.0.0.0:0").refused().await;
-    assert_eq!(refusal.code, 1, "{}", refusal.log);
+    assert_eq!(refusal.code, 2, "{}", refusal.log);
     assert!(refusal.log.starts_with("error: ") && refusal.log.contains("--insecure"), "{}", refusal.log);
 }
 

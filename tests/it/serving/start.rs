@@ -45,7 +45,7 @@ async fn a_port_that_is_taken_is_refused_with_the_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_beyond_loopback_needs_insecure() {
     let refusal = Server::embedded().flag("--listen", "0.0.0.0:0").refused().await;
-    assert_eq!(refusal.code, 1);
+    assert_eq!(refusal.code, 2);
     assert!(refusal.log.contains("--insecure"), "{}", refusal.log);
     let open = Server::embedded().flag("--listen", "0.0.0.0:0").environment("EVENTFLOW_INSECURE", "true").start().await;
     Client::admin(&open).await.create_topic("orders").await;
@@ -54,16 +54,16 @@ async fn an_address_beyond_loopback_needs_insecure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_without_a_database_is_refused_without_repeating_the_url() {
     let refusal = Server::embedded().environment("EVENTFLOW_REDIS_URL", "redis://:hush@localhost:1").refused().await;
-    assert_eq!(refusal.code, 1);
+    assert_eq!(refusal.code, 2);
     assert!(refusal.log.contains("--redis-url") && refusal.log.contains("--database-url"), "{}", refusal.log);
     assert!(!refusal.log.contains("hush"), "{}", refusal.log);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_not_there_is_refused_without_repeating_its_password() {
-    for url in ["postgres://ada:hush@127.0.0.1:1/x", "mysql://ada:hush@localhost/x", "hush"] {
+    for (url, code) in [("postgres://ada:hush@127.0.0.1:1/x", 1), ("mysql://ada:hush@localhost/x", 2), ("hush", 2)] {
         let refusal = Server::embedded().environment("EVENTFLOW_DATABASE_URL", url).refused().await;
-        assert_eq!(refusal.code, 1, "{url}");
+        assert_eq!(refusal.code, code, "{url}");
         assert!(refusal.log.contains("--database-url") && !refusal.log.contains("hush"), "{url}: {}", refusal.log);
     }
 }
