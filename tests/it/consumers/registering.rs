@@ -81,8 +81,6 @@ on_both_stores! {
         let refused = async |consumer| register(&client, consumer).await.unwrap_err();
         let nowhere = v1::Consumer { topic: "nowhere".into(), ..billing() };
         assert_refused(&refused(nowhere).await, Code::NotFound, "TOPIC_NOT_FOUND");
-        let queue = v1::Consumer { mode: v1::Mode::Queue.into(), ..billing() };
-        assert_refused(&refused(queue).await, Code::Unimplemented, "MODE_UNAVAILABLE");
         let leased = v1::Consumer { max_attempts: 3, ..billing() };
         assert_refused(&refused(leased).await, Code::InvalidArgument, "REQUEST_INVALID");
         let named = refused(v1::Consumer { name: "Billing!".into(), topic: String::new(), ..billing() }).await;
