@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
-use super::{completions, consumer, event, health, key, login, producer, publish, server_info, tail, topic, user};
+use super::{
+    bench, completions, consumer, event, health, key, login, producer, publish, server_info, tail, topic, user,
+};
 use crate::config::{MigrateSettings, ServeSettings, duration};
 
 const EXAMPLES: &str = "\
@@ -121,6 +123,8 @@ pub(super) enum Command {
     Publish(publish::PublishArgs),
     /// Print the events of a topic or a consumer as they are recorded.
     Tail(tail::TailArgs),
+    /// Measure how fast the server is.
+    Bench(bench::BenchArgs),
     /// Write what each metric of the server means to standard output, in Markdown.
     Metrics,
     /// Write what each setting of the server means to standard output, in Markdown.

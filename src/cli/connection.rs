@@ -21,6 +21,7 @@ use crate::proto::v1::{self, auth_service_client::AuthServiceClient};
 
 /// A channel to one server. It connects when it is first used, and again whenever it has to.
 pub(super) struct Connection {
+    endpoint: Endpoint,
     channel: Channel,
     address: ServerAddress,
     given: Given,
@@ -40,12 +41,17 @@ impl Connection {
             .keep_alive_timeout(Duration::from_secs(20))
             .keep_alive_while_idle(true);
         let (data_dir, timeout) = (options.data_dir.clone(), options.timeout);
-        Ok(Self { channel: endpoint.connect_lazy(), address, given, data_dir, timeout })
+        Ok(Self { channel: endpoint.connect_lazy(), endpoint, address, given, data_dir, timeout })
     }
 
     /// For the generated clients.
     pub(super) fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// A connection of its own, that shares nothing with the others.
+    pub(super) fn another_channel(&self) -> Channel {
+        self.endpoint.connect_lazy()
     }
 
     /// The server.

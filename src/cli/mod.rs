@@ -2,6 +2,7 @@
 
 mod address;
 mod args;
+mod bench;
 mod completions;
 mod confirm;
 mod connection;
@@ -125,6 +126,7 @@ async fn carry_out(
         Command::Key(args) => key::run(&connect()?, output, args).await,
         Command::Event(args) => event::run(&connect()?, output, args).await,
         Command::Publish(args) => publish::run(&connect()?, output, args).await,
+        Command::Bench(args) => bench::run(&connect()?, output, args).await,
         Command::Tail(args) => tail::run(connect()?, output, args, client.verbose).await,
     }
 }
