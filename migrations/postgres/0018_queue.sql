@@ -505,6 +505,7 @@ begin
         alone_waiting := (select count(*) from (
             select from eventflow.pending p
                 where p.consumer_id = p_consumer and p.due >= q.due_floor and p.due <= q.now and p.alone
+                    and not eventflow.queue_waits_v1(p_consumer, p."offset", p.key)
                 limit cardinality(p_tokens)) a);
     end if;
 

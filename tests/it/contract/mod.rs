@@ -34,7 +34,7 @@ use eventflow::store::{
 
 use crate::harness::databases::Database;
 use identities::{keys, producers, sessions, signing_keys, users};
-use queue::{burying, claiming, losing, moving, releasing, settling, trimming, waiting, watching};
+use queue::{burying, claiming, histories, losing, moving, releasing, settling, trimming, waiting, watching};
 
 /// A store in a folder that goes when the test ends.
 struct OpenedSqlite {
@@ -350,5 +350,6 @@ contract! {
             deleted_consumers_leave_nothing,
             events_are_picked,
         ],
+        histories: [random_histories_keep_the_contract],
     }
 }

@@ -2,7 +2,9 @@
 
 pub(super) mod burying;
 pub(super) mod claiming;
+pub(super) mod histories;
 pub(super) mod losing;
+mod model;
 pub(super) mod moving;
 pub(super) mod releasing;
 pub(super) mod settling;
