@@ -294,6 +294,7 @@ contract! {
             what_cannot_be_settled_is_named,
             a_nack_comes_again_after_its_delay,
             the_backoff_gives_the_pauses,
+            no_retry_comes_early,
             a_rejected_event_is_a_dead_letter,
             the_last_attempt_makes_a_dead_letter,
             only_the_extended_live_on,

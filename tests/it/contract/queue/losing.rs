@@ -98,10 +98,10 @@ pub(in super::super) async fn the_leases_of_a_dead_server_are_lost(store: Shared
     assert_eq!(queue.status().await.retrying, 1);
 
     queue.server = ServerId(Uuid::new_v4());
-    store.beat(queue.server, "killed", "1", Duration::from_millis(200)).await.unwrap();
+    store.beat(queue.server, "killed", "1", Duration::from_secs(1)).await.unwrap();
     let lease = queue.take(stream(), 1).await;
     assert_eq!(attempts(&lease), [(1, 2)]);
-    tokio::time::sleep(Duration::from_millis(210)).await;
+    tokio::time::sleep(Duration::from_millis(1010)).await;
     queue.server = ServerId(Uuid::new_v4());
     store.beat(queue.server, "10.0.0.3:50051", "1", LONG).await.unwrap();
     let again = queue.take(stream(), 1).await;
@@ -111,12 +111,12 @@ pub(in super::super) async fn the_leases_of_a_dead_server_are_lost(store: Shared
 
 /// Also what was extended is lost with its server.
 pub(in super::super) async fn an_extension_does_not_outlive_the_server(store: SharedStore) {
-    let mut queue = Queue::of(&store, QueuePolicy { lease: Duration::from_millis(200), ..patient() }, 2).await;
+    let mut queue = Queue::of(&store, QueuePolicy { lease: Duration::from_secs(1), ..patient() }, 2).await;
     let lease = queue.take(stream(), 2).await;
     queue.last_for(LONG).await;
     assert_eq!(queue.settle(lease.lease, &[(2, Verdict::Extend)]).await.failures, []);
     store.leave(queue.server).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(210)).await;
+    tokio::time::sleep(Duration::from_millis(1010)).await;
     let settled = queue.settle(lease.lease, &[(1, Verdict::Ack), (2, Verdict::Ack)]).await;
     assert_eq!(settled.failures, [(0, Unsettled::Lost), (1, Unsettled::Lost)]);
 }

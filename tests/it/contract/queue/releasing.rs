@@ -65,7 +65,7 @@ pub(in super::super) async fn what_was_sent_comes_again_alone(store: SharedStore
 
 /// "With `keep` stays leased until its time is over", also if its server is gone.
 pub(in super::super) async fn what_is_kept_can_be_settled_on_another_stream(store: SharedStore) {
-    let mut queue = Queue::of(&store, QueuePolicy { lease: Duration::from_millis(300), ..patient() }, 3).await;
+    let mut queue = Queue::of(&store, QueuePolicy { lease: Duration::from_secs(1), ..patient() }, 3).await;
     let gone = stream();
     let lease = queue.take(gone, 3).await;
     queue.last_for(LONG).await;
@@ -77,7 +77,7 @@ pub(in super::super) async fn what_is_kept_can_be_settled_on_another_stream(stor
     store.beat(queue.server, "10.0.0.1:50051", "1", LONG).await.unwrap();
     assert_eq!(attempts(&queue.take(stream(), 9).await), [(2, 1)]);
     queue.is_quiet().await;
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    tokio::time::sleep(Duration::from_millis(1010)).await;
     let alone = queue.take(stream(), 9).await;
     assert_eq!((attempts(&alone), alone.alone), (vec![(3, 2)], true));
 }

@@ -59,41 +59,49 @@ pub(in super::super) async fn what_cannot_be_settled_is_named(store: SharedStore
 pub(in super::super) async fn a_nack_comes_again_after_its_delay(store: SharedStore) {
     let queue = Queue::of(&store, QueuePolicy { backoff: vec![LONG], ..patient() }, 3).await;
     let lease = queue.take(stream(), 3).await;
-    let soon = Verdict::Nack { error: "busy".into(), delay: Some(Duration::from_millis(80)) };
+    let soon = Verdict::Nack { error: "busy".into(), delay: Some(Duration::from_secs(1)) };
     let settled = queue.settle(lease.lease, &[(1, soon), (2, nack("now"))]).await;
     assert!(settled.news);
     assert_eq!(queue.status().await.retrying, 2);
     let now = queue.claim(vec![taker(stream(), 9)]).await;
     assert_eq!((attempts(&now.leases[0]), now.leases[0].alone), (vec![(2, 2)], false));
     let next = now.next.expect("one is due");
-    assert!(next <= Duration::from_millis(80), "{next:?}");
+    assert!(next <= Duration::from_secs(1), "{next:?}");
     tokio::time::sleep(next).await;
     assert_eq!(attempts(&queue.take(stream(), 9).await), [(1, 2)]);
     assert_eq!(queue.position().await, 0);
 }
 
-/// "The consumer's backoff": its pauses in turn, give or take a tenth, the last one again and again.
+/// "The consumer's backoff": its pauses in turn, the last one again and again, give or take a tenth.
 pub(in super::super) async fn the_backoff_gives_the_pauses(store: SharedStore) {
-    let backoff = [200, 400].map(Duration::from_millis).to_vec();
-    let queue = Queue::of(&store, QueuePolicy { backoff: backoff.clone(), max_attempts: 9, ..patient() }, 30).await;
-    let mut leases = vec![queue.take(stream(), 30).await];
-    for pause in [backoff[0], backoff[1], backoff[1]] {
-        let failed = Instant::now();
-        for lease in leases.drain(..) {
-            queue.settle_all(&lease, Verdict::Nack { error: "no".into(), delay: None }).await;
-        }
-        let first = queue.is_quiet().await.next.expect("they are due");
-        assert!(first > pause / 2 && first <= pause.mul_f64(1.1), "{first:?}");
-        let mut pauses = Vec::new();
-        while pauses.len() < 30 {
-            let claimed = queue.claim(vec![taker(stream(), 30)]).await;
-            let waited = failed.elapsed();
-            assert!(claimed.leases.is_empty() || waited >= pause.mul_f64(0.9), "{waited:?} instead of {pause:?}");
-            pauses.extend(claimed.leases.iter().flat_map(leased).map(|_| waited));
-            leases.extend(claimed.leases);
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        assert!(leases.len() > 2, "all of them came together");
+    let hour = Duration::from_secs(3600);
+    for (backoff, first) in [(vec![Duration::ZERO, hour], None), (vec![hour], Some(Duration::ZERO))] {
+        let queue = Queue::of(&store, QueuePolicy { backoff, ..patient() }, 30).await;
+        let lease = queue.take(stream(), 30).await;
+        queue.settle_all(&lease, Verdict::Nack { error: "no".into(), delay: first }).await;
+        let again = queue.take(stream(), 30).await;
+        assert_eq!(again.deliveries.len(), 30);
+        queue.settle_all(&again, Verdict::Nack { error: "no".into(), delay: None }).await;
+        // Of thirty that wait for about an hour, the first one has less.
+        let next = queue.is_quiet().await.next.expect("they are due");
+        assert!(next > hour.mul_f64(0.88) && next < hour.mul_f64(0.995), "{next:?}");
+    }
+}
+
+/// "Not before": no retry comes before the least that the pause may be.
+pub(in super::super) async fn no_retry_comes_early(store: SharedStore) {
+    let pause = Duration::from_millis(200);
+    let queue = Queue::of(&store, QueuePolicy { backoff: vec![pause], ..patient() }, 30).await;
+    let lease = queue.take(stream(), 30).await;
+    let failed = Instant::now();
+    queue.settle_all(&lease, Verdict::Nack { error: "no".into(), delay: None }).await;
+    let mut found = 0;
+    while found < 30 {
+        let claimed = queue.claim(vec![taker(stream(), 30)]).await;
+        let waited = failed.elapsed();
+        assert!(claimed.leases.is_empty() || waited >= pause.mul_f64(0.9), "{waited:?} instead of {pause:?}");
+        found += claimed.leases.iter().flat_map(leased).count();
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
@@ -133,13 +141,13 @@ pub(in super::super) async fn the_last_attempt_makes_a_dead_letter(store: Shared
 
 /// "It needs another lease period": what is extended lives on, the rest of its lease ends.
 pub(in super::super) async fn only_the_extended_live_on(store: SharedStore) {
-    let mut queue = Queue::of(&store, QueuePolicy { lease: Duration::from_millis(300), ..patient() }, 3).await;
+    let mut queue = Queue::of(&store, QueuePolicy { lease: Duration::from_secs(1), ..patient() }, 3).await;
     let lease = queue.take(stream(), 3).await;
     queue.last_for(LONG).await;
     let settled = queue.settle(lease.lease, &[(2, Verdict::Extend)]).await;
     assert_eq!((settled.failures, settled.lease), (vec![], LONG));
     assert_eq!(queue.status().await.in_flight, 3);
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    tokio::time::sleep(Duration::from_millis(1010)).await;
     assert_eq!((queue.status().await.in_flight, queue.status().await.retrying), (1, 2));
     let alone = queue.take(stream(), 9).await;
     assert!(alone.alone);

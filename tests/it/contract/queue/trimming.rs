@@ -71,13 +71,13 @@ pub(in super::super) async fn leased_events_are_not_touched_until_they_fail(stor
     let mut queue = single(&store, patient(), &["a", "", "", "a", "a"]).await;
     let gone = stream();
     let held = queue.take(gone, 2).await;
-    queue.last_for(Duration::from_millis(300)).await;
+    queue.last_for(Duration::from_secs(1)).await;
     let lost = queue.take(stream(), 1).await;
     queue.last_for(LONG).await;
     assert_eq!((leased(&held), leased(&lost)), (vec![1, 2], vec![3]));
     queue.is_quiet().await;
     trim(&queue, 4).await;
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    tokio::time::sleep(Duration::from_millis(1010)).await;
     queue.is_quiet().await;
     assert_eq!(queue.dead().await, [3, 4], "5 waits for 1, which is leased");
     queue.settle(held.lease, &[(1, nack("too late"))]).await;
