@@ -54,7 +54,8 @@ async fn register(client: &Client, consumer: v1::Consumer) {
 
 /// Publishes events with these keys; their texts are their places, from 1 on.
 async fn publish_keys(client: &Client, keys: &[&str]) {
-    let events = keys.iter().enumerate().map(|(n, key)| v1::NewEvent { key: (*key).into(), ..event(&(n + 1).to_string()) });
+    let events =
+        keys.iter().enumerate().map(|(n, key)| v1::NewEvent { key: (*key).into(), ..event(&(n + 1).to_string()) });
     client.publish("jobs", events.collect()).await.expect("events can be published");
 }
 
