@@ -37,11 +37,11 @@
 //!   repeat; what retention removed is said. A slow reader is never dropped while it makes progress.
 //! * **P5** Redis is a hint: losing, delaying, repeating or forging every message of it costs latency.
 //! * **P6** A stored offset never goes back by itself, and a commit of another epoch changes nothing.
+//! * **P7** A queue delivers at least once, and never again after an ack; events of a key keep their order; each
+//!   time that an event may have been sent is counted as an attempt; it is given up at most once at a time.
 //! * **P8** Events are immutable: no code changes one, and the database refuses it.
 //! * **P9** No stream ends in silence: Closing first where possible, then a status with a reason.
 //! * **P10** Bad input of any kind gets a documented status with details, and changes nothing.
-//!
-//! (P7 is about MODE_QUEUE, which is not there yet.)
 //!
 //! # The way of one publish
 //!

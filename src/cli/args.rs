@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 use super::{
-    bench, completions, consumer, event, health, key, login, producer, publish, server_info, tail, topic, user,
+    bench, completions, consumer, event, health, key, login, producer, publish, server_info, tail, topic, user, work,
 };
 use crate::config::{MigrateSettings, ServeSettings, duration};
 
@@ -18,6 +18,8 @@ Examples:
   eventflow tail orders --earliest
   eventflow consumer register billing orders
   eventflow tail --consumer billing
+  eventflow consumer register mailer orders --mode queue
+  eventflow work mailer --exec ./send-mail --concurrency 4
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 credential or permission, 5 unavailable, 6 conflict";
 
@@ -123,6 +125,8 @@ pub(super) enum Command {
     Publish(publish::PublishArgs),
     /// Print the events of a topic or a consumer as they are recorded.
     Tail(tail::TailArgs),
+    /// Run a command for each event of a consumer in MODE_QUEUE.
+    Work(work::WorkArgs),
     /// Measure how fast the server is.
     Bench(bench::BenchArgs),
     /// Write what each metric of the server means to standard output, in Markdown.

@@ -23,7 +23,6 @@ mod note;
 mod output;
 mod password;
 mod payload;
-mod poll;
 mod producer;
 mod progress;
 mod publish;
@@ -36,6 +35,7 @@ mod tail;
 mod topic;
 mod user;
 mod whoami;
+mod work;
 
 use std::{cell::OnceCell, ffi::OsString, io::Write, process::ExitCode};
 
@@ -126,6 +126,7 @@ async fn carry_out(
         Command::Key(args) => key::run(&connect()?, output, args).await,
         Command::Event(args) => event::run(&connect()?, output, args).await,
         Command::Publish(args) => publish::run(&connect()?, output, args).await,
+        Command::Work(args) => work::run(connect()?, output, args, client.verbose).await,
         Command::Bench(args) => bench::run(&connect()?, output, args).await,
         Command::Tail(args) => tail::run(connect()?, output, args, client.verbose).await,
     }

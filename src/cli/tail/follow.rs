@@ -8,6 +8,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     bar::Bar,
+    leased::Leased,
     line::Printer,
     place::Place,
     request::{Stop, Wanted},
@@ -25,13 +26,15 @@ use crate::{
     },
 };
 
-const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often what was printed is stored, and leases are looked at.
+pub(super) const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One run of `tail`, over all of its streams.
 pub(super) struct Tail {
     pub(super) connection: Connection,
     pub(super) wanted: Wanted,
     pub(super) place: Place,
+    pub(super) leased: Leased,
     notes: Notes,
     bar: Bar,
     printer: Printer,
@@ -76,7 +79,21 @@ impl Tail {
     ) -> Self {
         let silence = wanted.heartbeat.saturating_mul(2);
         let (place, bar, progress) = (Place::default(), Bar::default(), Progress::Nothing);
-        Self { connection, wanted, place, notes, bar, printer, printed: 0, silence, progress, frames: None, stop }
+        let leased = Leased::default();
+        Self {
+            connection,
+            wanted,
+            place,
+            leased,
+            notes,
+            bar,
+            printer,
+            printed: 0,
+            silence,
+            progress,
+            frames: None,
+            stop,
+        }
     }
 
     /// Prints until the end that was asked for, or until it is told to stop. Cancelling it loses track of what was
@@ -173,12 +190,12 @@ impl Tail {
             }
             Some(Frame::CaughtUp(CaughtUp { position })) => {
                 self.say(format_args!("caught up at {}", position.unwrap_or_default().offset));
+                // Of what is only looked at, nothing will ever be settled.
+                let is_over = self.wanted.only_looks() && self.wanted.stop != Stop::Never;
+                return Ok(is_over.then_some(End::Done));
             }
             Some(Frame::Closing(closing)) => return self.closing(closing).await,
-            Some(Frame::Deliveries(DeliveryBatch { .. })) => {
-                let why = "the consumer is of MODE_QUEUE, which tail cannot print: each event has to be settled";
-                return Err(Failure::Local(why.to_owned()));
-            }
+            Some(Frame::Deliveries(batch)) => return self.deliveries(batch).await,
             // A frame of a kind that this version does not know.
             None => {}
         }
@@ -196,7 +213,9 @@ impl Tail {
             // The head of now is the end, also if the stream breaks and the head has moved on by then.
             self.wanted.stop = Stop::At(started.position.unwrap_or_default().head_offset);
         }
-        self.bar.begin(&self.wanted, &self.place);
+        if self.wanted.settling().is_none() {
+            self.bar.begin(&self.wanted, &self.place);
+        }
     }
 
     /// Prints a remark.
@@ -218,6 +237,25 @@ impl Tail {
             return Ok(Some(End::Done));
         }
         self.pass(position);
+        Ok(None)
+    }
+
+    /// Prints what is leased to this stream. What comes again is printed again.
+    async fn deliveries(&mut self, batch: DeliveryBatch) -> Result<Option<End>, Failure> {
+        let received = Instant::now();
+        let left = self.wanted.count.map_or(u64::MAX, |count| count.saturating_sub(self.printed));
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let fresh: Vec<&Event> = batch.deliveries.iter().filter_map(|one| one.event.as_ref()).take(left).collect();
+        self.printer.print(fresh.iter().copied()).await?;
+        let (printed, offsets) = (fresh.len(), fresh.iter().map(|event| event.offset).collect());
+        self.printed += printed as u64;
+        let is_short = self.leased.printed(&batch, offsets, received);
+        if printed == left {
+            return Ok(Some(End::Done));
+        }
+        if is_short {
+            self.commit().await?;
+        }
         Ok(None)
     }
 
@@ -255,6 +293,7 @@ impl Tail {
     /// Whether a stream would have nothing to add.
     fn is_complete(&self) -> bool {
         match self.wanted.stop {
+            Stop::At(_) if self.wanted.settling().is_some() => false,
             Stop::At(offset) => self.place.done().is_some_and(|done| done >= offset),
             Stop::Never | Stop::Head => false,
         }

@@ -3,6 +3,7 @@
 mod bar;
 mod commit;
 mod follow;
+mod leased;
 mod line;
 mod place;
 mod request;
@@ -14,7 +15,10 @@ use prost_types::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use self::{follow::Tail, request::Wanted};
+use self::{
+    follow::Tail,
+    request::{Source, Wanted},
+};
 
 pub(super) use self::line::Printer;
 use super::{
@@ -25,11 +29,15 @@ use super::{
     note::Notes,
     output::Output,
 };
-use crate::config::duration;
+use crate::{
+    config::duration,
+    proto::v1::{self, consumer_service_client::ConsumerServiceClient},
+};
 
 const EXAMPLES: &str = "\
 Broken connections are opened again where they broke: nothing is printed twice or left out.
-With --consumer the server remembers what was printed, so that the next tail goes on there.
+With --consumer the server remembers what was printed, so that the next tail goes on there. Of a shared queue each event
+is acknowledged when it was printed; with --no-commit all of them go back to it at the end.
 
 Examples:
   eventflow tail orders --earliest --until-head
@@ -64,7 +72,7 @@ pub(super) struct TailArgs {
     /// How often the server shows that it is there; two such times of silence mean that it is not.
     #[arg(long, default_value = "15s", value_parser = duration, value_name = "TIME")]
     heartbeat: Duration,
-    /// Remember nothing on the server.
+    /// Remember nothing on the server; give back what a queue has sent.
     #[arg(long, conflicts_with = "topic")]
     no_commit: bool,
     /// End the stream that has the consumer, instead of waiting for it.
@@ -107,7 +115,13 @@ pub(super) async fn run(connection: Connection, output: Output, args: TailArgs, 
     let failed = |error: std::io::Error| Failure::Local(format!("signals cannot be received: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let wanted = Wanted::from_args(args);
+    let mut wanted = Wanted::from_args(args);
+    if let Source::Consumer { name, queue, .. } = &mut wanted.source {
+        // A queue is not waited for, and each of its events is settled by itself.
+        let request = connection.request(v1::GetConsumerRequest { name: name.clone() }).await?;
+        let answer = ConsumerServiceClient::new(connection.channel()).get_consumer(request).await?.into_inner();
+        *queue = answer.consumer.unwrap_or_default().mode() == v1::Mode::Queue;
+    }
     let stop = CancellationToken::new();
     let mut tail = Tail::new(connection, wanted, line::Printer::new(output), Notes::new(verbose), stop.clone());
     let whole = async {

@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// Events of a queue that are printed without being acknowledged, at most: as many as a queue leases at once.
+const LOOKED_AT: i32 = 100_000;
+
 /// What is read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
@@ -31,6 +34,8 @@ pub(super) enum Source {
         take_over: bool,
         /// Store what was printed.
         commit: bool,
+        /// It shares its events with other streams, each settled by itself.
+        queue: bool,
     },
 }
 
@@ -65,7 +70,7 @@ impl Wanted {
         let TailArgs { topic, consumer, start, stop, count, filters, skip_trimmed, heartbeat, no_commit, take_over } =
             args;
         let source = match consumer {
-            Some(name) => Source::Consumer { name, take_over, commit: !no_commit },
+            Some(name) => Source::Consumer { name, take_over, commit: !no_commit, queue: false },
             None => Source::Topic {
                 name: topic.unwrap_or_default(),
                 start: first_start(start),
@@ -84,9 +89,22 @@ impl Wanted {
     /// The consumer whose offset is to be stored.
     pub(super) fn committing(&self) -> Option<&str> {
         match &self.source {
-            Source::Consumer { name, commit: true, .. } => Some(name),
-            Source::Consumer { commit: false, .. } | Source::Topic { .. } => None,
+            Source::Consumer { name, commit: true, queue: false, .. } => Some(name),
+            Source::Consumer { .. } | Source::Topic { .. } => None,
         }
+    }
+
+    /// The consumer whose deliveries are to be settled, and whether what was printed of them is done.
+    pub(super) fn settling(&self) -> Option<(&str, bool)> {
+        match &self.source {
+            Source::Consumer { name, commit, queue: true, .. } => Some((name, *commit)),
+            Source::Consumer { queue: false, .. } | Source::Topic { .. } => None,
+        }
+    }
+
+    /// Whether everything is given back at the end.
+    pub(super) fn only_looks(&self) -> bool {
+        matches!(self.settling(), Some((_, false)))
     }
 
     /// The request for what is left after this place.
@@ -103,13 +121,24 @@ impl Wanted {
                 request.start = Some(place.done().map_or(*start, Start::AfterOffset));
                 request.log_id = place.log_id().to_owned();
             }
-            Source::Consumer { name, take_over, commit: _ } => {
+            Source::Consumer { name, take_over, commit, queue } => {
                 request.from = Some(From::Consumer(name.clone()));
+                if *queue {
+                    // What is not acknowledged makes no room for what follows.
+                    let most = if *commit { 100 } else { LOOKED_AT };
+                    request.max_in_flight = self.count.map_or(most, |count| count.min(most as u64) as i32);
+                    request.take_over = *take_over;
+                    return self.with_stop(request);
+                }
                 // Taking over again after being taken over would be a fight; only the first stream does it.
                 request.take_over = *take_over && place.done().is_none();
                 request.wait = !request.take_over;
             }
         }
+        self.with_stop(request)
+    }
+
+    fn with_stop(&self, mut request: v1::SubscribeRequest) -> v1::SubscribeRequest {
         match self.stop {
             Stop::Never => request.set_stop_at(v1::StopAt::Never),
             Stop::Head => request.set_stop_at(v1::StopAt::Head),

@@ -1,23 +1,38 @@
 //! `eventflow consumer`.
 
+mod dead_letters;
+mod poll;
+mod settings;
+mod settle;
+mod show;
+
 use clap::{Args, Subcommand};
 use prost_types::Timestamp;
 
+use self::{
+    settings::{ModeName, QueueArgs},
+    show::{LISTING, fields},
+};
 use super::{
     confirm::confirm,
     connection::Connection,
     failure::Failure,
     filter::{self, Condition, condition},
-    moment::{moment, show_duration, show_time},
-    output::{Listing, Output},
-    poll,
+    moment::moment,
+    output::Output,
 };
 use crate::proto::v1::{self, Consumer, consumer::Start, consumer_service_client::ConsumerServiceClient};
+
+const REGISTER_EXAMPLES: &str = "\
+Examples:
+  eventflow consumer register billing orders --filter 'type=order.*' --head
+  eventflow consumer register mailer orders --mode queue --lease 2m --backoff 5s,1m,1h --max-attempts 4";
 
 /// What to do with consumers.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConsumerCommand {
     /// Register a consumer on a topic; what is recorded from its start on waits for it.
+    #[command(visible_alias = "create")]
     Register(RegisterArgs),
     /// Show a consumer with its position, lag and connections.
     Get {
@@ -30,17 +45,8 @@ pub(super) enum ConsumerCommand {
         #[arg(default_value = "")]
         topic: String,
     },
-    /// Change which events a consumer wants; its streams end and resume with the change.
-    Update {
-        /// The consumer.
-        name: String,
-        /// Only events with type=order.*, key=K, attr.NAME=V, correlation=ID or producer=NAME; may be repeated.
-        #[arg(long = "filter", value_parser = condition, value_name = "CONDITION", required_unless_present = "all")]
-        filters: Vec<Condition>,
-        /// Every event.
-        #[arg(long, conflicts_with = "filters")]
-        all: bool,
-    },
+    /// Change what a consumer wants, and how its queue works; its streams end and resume with the change.
+    Update(settings::UpdateArgs),
     /// Move a consumer, also back; its streams end and resume at the new place.
     #[command(after_help = "Example:\n  eventflow consumer seek billing --from-time -1h")]
     Seek {
@@ -50,7 +56,7 @@ pub(super) enum ConsumerCommand {
         #[command(flatten)]
         start: StartArgs,
     },
-    /// Stop delivery; streams stay open.
+    /// Stop delivery; streams stay open, and what was delivered goes on.
     Pause {
         /// The consumer.
         name: String,
@@ -62,6 +68,14 @@ pub(super) enum ConsumerCommand {
     },
     /// Print the next events of a consumer that no stream has; nothing is moved unless --commit is given.
     Poll(poll::PollArgs),
+    /// Say what became of leased deliveries of a queue: done, failed, or in need of more time.
+    Settle(settle::SettleArgs),
+    /// List the events that a queue gave up on.
+    DeadLetters(dead_letters::ListArgs),
+    /// Put events that a queue gave up on back into it, to be delivered from the first attempt on.
+    Redrive(dead_letters::RedriveArgs),
+    /// Forget dead letters for good; their events stay.
+    Discard(dead_letters::DiscardArgs),
     /// Forget a consumer with its position; the events stay.
     Delete {
         /// The consumer.
@@ -74,7 +88,7 @@ pub(super) enum ConsumerCommand {
 
 /// Arguments of `consumer register`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  eventflow consumer register billing orders --filter 'type=order.*' --head")]
+#[command(after_help = REGISTER_EXAMPLES)]
 pub(super) struct RegisterArgs {
     /// The consumer, for example "billing".
     name: String,
@@ -86,6 +100,12 @@ pub(super) struct RegisterArgs {
     /// Where it begins.
     #[command(flatten)]
     start: StartArgs,
+    /// One stream at a time, in order; or any number, each event leased, settled and retried by itself.
+    #[arg(long, value_enum, default_value = "ordered")]
+    mode: ModeName,
+    /// How a queue works.
+    #[command(flatten)]
+    queue: QueueArgs,
     /// Succeed if an equal consumer exists already.
     #[arg(long)]
     if_not_exists: bool,
@@ -124,10 +144,9 @@ pub(super) async fn run(connection: &Connection, output: Output, command: Consum
             let request = connection.request(v1::GetConsumerRequest { name }).await?;
             client.get_consumer(request).await?.into_inner().consumer
         }
-        ConsumerCommand::Update { name, filters, all: _ } => {
-            let filter = Some(filter::filter(&filters).unwrap_or_default());
-            let request = v1::UpdateConsumerRequest { name, filter, ..Default::default() };
-            client.update_consumer(connection.request(request).await?).await?.into_inner().consumer
+        ConsumerCommand::Update(args) => {
+            let request = connection.request(args.request()?).await?;
+            client.update_consumer(request).await?.into_inner().consumer
         }
         ConsumerCommand::Seek { name, start } => {
             let request = connection.request(v1::SeekConsumerRequest { name, start: Some(seek_to(start)?) }).await?;
@@ -136,6 +155,10 @@ pub(super) async fn run(connection: &Connection, output: Output, command: Consum
         ConsumerCommand::Pause { name } => pause(connection, name, true).await?,
         ConsumerCommand::Resume { name } => pause(connection, name, false).await?,
         ConsumerCommand::Poll(args) => return poll::run(connection, output, args).await,
+        ConsumerCommand::Settle(args) => return settle::run(connection, output, args).await,
+        ConsumerCommand::DeadLetters(args) => return dead_letters::list(connection, output, args).await,
+        ConsumerCommand::Redrive(args) => return dead_letters::redrive(connection, output, args).await,
+        ConsumerCommand::Discard(args) => return dead_letters::discard(connection, output, args).await,
         ConsumerCommand::List { topic } => return list(connection, output, topic).await,
         ConsumerCommand::Delete { name, yes } => {
             confirm(&format!("Forget the consumer {name} and its position for good?"), yes)?;
@@ -181,7 +204,7 @@ async fn list(connection: &Connection, output: Output, topic: String) -> Result<
 }
 
 fn register_request(args: RegisterArgs) -> v1::RegisterConsumerRequest {
-    let RegisterArgs { name, topic, filters, start, if_not_exists } = args;
+    let RegisterArgs { name, topic, filters, start, mode, queue, if_not_exists } = args;
     let StartArgs { earliest: _, head, from, after, from_time } = start;
     let at = if head { v1::StartAt::Head } else { v1::StartAt::Earliest };
     let start = from
@@ -191,68 +214,10 @@ fn register_request(args: RegisterArgs) -> v1::RegisterConsumerRequest {
         .or(from_time.map(Start::StartTime))
         .unwrap_or(Start::StartAt(at.into()));
     let filter = filter::filter(&filters);
-    let consumer = Consumer { name, topic, filter, start: Some(start), ..Consumer::default() };
+    let mut consumer = Consumer { name, topic, filter, start: Some(start), ..Consumer::default() };
+    consumer.set_mode(mode.into());
+    queue.fill(&mut consumer);
     v1::RegisterConsumerRequest { consumer: Some(consumer), if_not_exists }
-}
-
-const LISTING: Listing<Consumer> = Listing {
-    message: "Consumer",
-    columns: &["NAME", "TOPIC", "POSITION", "HEAD", "LAG", "CONNECTIONS", "STATE"],
-    cells: |consumer| {
-        let status = consumer.status.clone().unwrap_or_default();
-        let position = status.position.unwrap_or_default();
-        vec![
-            consumer.name.clone(),
-            consumer.topic.clone(),
-            position.offset.to_string(),
-            position.head_offset.to_string(),
-            number(status.lag_events),
-            status.connection_count.to_string(),
-            state(&status),
-        ]
-    },
-};
-
-fn fields(consumer: &Consumer) -> Vec<(&'static str, String)> {
-    let status = consumer.status.clone().unwrap_or_default();
-    let position = status.position.unwrap_or_default();
-    let mode = match consumer.mode() {
-        v1::Mode::Unspecified | v1::Mode::Ordered => "ordered",
-        v1::Mode::Queue => "queue",
-    };
-    let mut fields = vec![
-        ("name", consumer.name.clone()),
-        ("topic", consumer.topic.clone()),
-        ("mode", mode.to_owned()),
-        ("filter", filter::show(consumer.filter.as_ref())),
-        ("position", position.offset.to_string()),
-        ("head", position.head_offset.to_string()),
-        ("lag", number(status.lag_events)),
-        ("lag time", status.lag_time.as_ref().map_or_else(|| "-".to_owned(), show_duration)),
-        ("state", state(&status)),
-        ("trimmed", status.trimmed_events.to_string()),
-        ("created", show_time(consumer.create_time.as_ref())),
-        ("connections", status.connection_count.to_string()),
-    ];
-    fields.extend(status.connections.iter().map(|connection| {
-        let v1::Connection { subscription_id, peer, server, connect_time } = connection;
-        let since = show_time(connect_time.as_ref());
-        ("connection", format!("{subscription_id} from {peer} at {server} since {since}"))
-    }));
-    fields
-}
-
-fn state(status: &v1::ConsumerStatus) -> String {
-    match (status.paused, status.connection_count) {
-        (true, _) => "paused",
-        (false, 0) => "idle",
-        (false, _) => "connected",
-    }
-    .to_owned()
-}
-
-fn number(value: Option<i64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 #[cfg(test)]
