@@ -46,8 +46,8 @@ on_both_stores! {
         let recorded = published[0].recorded_time.unwrap();
         begins_at(&client, 3).await;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let age = now - Duration::new(recorded.seconds as u64, recorded.nanos as u32);
-        assert!(age >= Duration::from_secs(3), "gone after {age:?}");
+        let lasted = now - Duration::new(recorded.seconds as u64, recorded.nanos as u32);
+        assert!(lasted >= Duration::from_secs(3), "gone after {lasted:?}");
         // They are counted after they are gone.
         let counted = async || (removed(&server, "retention").await == 2).then_some(());
         eventually("two events to be counted", counted).await;
