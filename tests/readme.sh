@@ -11,10 +11,9 @@ readme=$(realpath "${1:-$(dirname "${BASH_SOURCE[0]}")/../README.md}")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 profile=${EVENTFLOW_README_PROFILE:-release}
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+# shellcheck source=tests/committed.sh
+. tests/committed.sh
 mkdir -p "$target/readme"
-exec 9>"$target/readme/lock"
-flock 9
 
 # The commands refuse settings that they do not know, and a developer's own shall not decide this.
 for name in "${!EVENTFLOW_@}" "${!CARGO_TARGET_@}"; do
@@ -32,18 +31,11 @@ if ! command -v grpcurl >/dev/null; then
     PATH=$target/readme/bin:$PATH
 fi
 
-# The same path each time, since Cargo keeps what it builds by path.
-clone=${TMPDIR:-/tmp}/eventflow-readme.$UID.$(cksum <<<"$PWD" | cut -d' ' -f1)
-remove() {
-    rm -rf "$clone"
-}
-remove
-trap remove EXIT
-mkdir -m 700 "$clone"
-git clone --quiet "$PWD" "$clone/eventflow"
-ln -s "$target" "$clone/eventflow/target"
+clone=$folder/eventflow
+cp -a "$checkout" "$clone"
+ln -s "$target" "$clone/target"
 # Fetched here, since the network of its own reaches nothing.
-cargo fetch --quiet --locked --manifest-path "$clone/eventflow/Cargo.toml"
+cargo fetch --quiet --locked --manifest-path "$clone/Cargo.toml"
 
 alone=()
 for command in 'unshare --net' 'unshare --map-root-user --net'; do
@@ -53,5 +45,5 @@ for command in 'unshare --net' 'unshare --map-root-user --net'; do
     fi
 done
 # The lock is ours alone: what a command leaves behind shall not hold it.
-XDG_CONFIG_HOME=$clone/config CARGO_INCREMENTAL=0 \
-    "${alone[@]}" python3 tests/readme.py "$readme" "$clone/eventflow" "$profile" "${#alone[@]}" 9>&-
+XDG_CONFIG_HOME=$folder/config \
+    "${alone[@]}" python3 tests/readme.py "$readme" "$clone" "$profile" "${#alone[@]}" 9>&-

@@ -21,6 +21,15 @@ const NO_ROOM: &str = "do $$ begin
         E'begin\\nraise exception ''no room'' using errcode = ''53100'';\\n');
 end $$";
 
+/// Appends wait for whoever holds this; reads do not.
+const HOLD: &str = "begin; lock table eventflow.segments in share row exclusive mode";
+
+/// Appends that wait for a lock.
+async fn waiting(postgres: &mut PgConnection) -> i64 {
+    let waiting = "select count(*) from pg_locks where relation = 'eventflow.segments'::regclass and not granted";
+    sqlx::query_scalar(waiting).fetch_one(postgres).await.unwrap()
+}
+
 async fn stored(postgres: &mut PgConnection) -> i64 {
     sqlx::query_scalar("select count(*) from eventflow.segments").fetch_one(postgres).await.unwrap()
 }
@@ -34,11 +43,15 @@ async fn events_that_are_recorded_are_not_said_to_be_refused() {
     let client = Client::admin(&server).await;
     client.create_topic("orders").await;
     client.publish("orders", vec![event("1")]).await.unwrap();
-    let mut postgres = database.connect().await;
+    let (mut postgres, mut holder) = (database.connect().await, database.connect().await);
 
-    proxy.stop(Flow::ToClient);
+    // Answers stop once the append is with Postgres: before, it may need one to get there.
+    holder.execute(HOLD).await.unwrap();
     let publisher = client.clone();
     let publish = tokio::spawn(async move { publisher.publish("orders", vec![event("2")]).await });
+    eventually("an append to wait", async || (waiting(&mut postgres).await == 1).then_some(())).await;
+    proxy.stop(Flow::ToClient);
+    holder.execute("commit").await.unwrap();
     eventually("the event to be recorded", async || (stored(&mut postgres).await == 2).then_some(())).await;
     postgres.execute(NO_ROOM).await.unwrap();
     proxy.cut();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::open;
 use crate::{
     client::{Client, as_consumer, from_earliest},
     harness::{
@@ -30,13 +31,13 @@ async fn churn(client: &Client, server: &Server) {
 
 /// Opens a stream and leaves it: before it opened, at once, once caught up, or in the middle of events.
 async fn visit(client: Client, n: usize) {
-    let open = client.subscribe(from_earliest("orders"));
+    let open = open(&client, from_earliest("orders"));
     match n % 4 {
         0 => drop(tokio::time::timeout(Duration::from_millis(n as u64 / 4), open).await),
-        1 => drop(open.await.unwrap()),
-        2 => drop(open.await.unwrap().until_caught_up().await),
+        1 => drop(open.await),
+        2 => drop(open.await.until_caught_up().await),
         _ => {
-            let mut stream = open.await.unwrap();
+            let mut stream = open.await;
             stream.started().await;
             stream.frame().await;
         }

@@ -1,6 +1,6 @@
 //! Many caught-up streams of a topic cost one read of the store for each commit at most.
 
-use super::{CROWD, all_receive, caught_up, two_servers};
+use super::{CROWD, all_receive, caught_up, open, two_servers};
 use crate::{
     client::Client,
     harness::{
@@ -92,7 +92,7 @@ on_both_stores! {
             let client = client.clone();
             tokio::spawn(async move {
                 let request = crate::client::from_earliest("orders");
-                client.subscribe(request).await.unwrap().events(EVENTS).await.len()
+                open(&client, request).await.events(EVENTS).await.len()
             })
         }).collect();
         for reader in readers {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use eventflow::proto::v1::{self, subscribe_response::Frame};
 
-use super::{CROWD, PER_CONNECTION, two_servers};
+use super::{CROWD, PER_CONNECTION, open, two_servers};
 use crate::{
     client::{Client, Stream, after},
     harness::server::Server,
@@ -25,7 +25,7 @@ async fn connection_of_streams(client: Client) -> Vec<Stream> {
     let mut streams = Vec::new();
     for _ in 0..PER_CONNECTION {
         let request = v1::SubscribeRequest { heartbeat_interval, ..after("orders", 0) };
-        let mut stream = client.subscribe(request).await.expect("a stream opens");
+        let mut stream = open(&client, request).await;
         assert!(stream.until_caught_up().await.is_empty());
         streams.push(stream);
     }

@@ -7,11 +7,13 @@ mod idle;
 mod polling;
 mod slow;
 
+use std::time::{Duration, Instant};
+
 use eventflow::proto::v1;
 
 use crate::{
     client::{Client, Stream, after},
-    harness::{databases::Database, redis::Redis, server::Server},
+    harness::{databases::Database, patience::DEADLINE, redis::Redis, server::Server},
 };
 
 /// Tests with thousands of streams, of which one at a time is enough for a machine.
@@ -19,6 +21,23 @@ static CROWD: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Streams on one connection, below what a server allows.
 const PER_CONNECTION: usize = 100;
+
+/// Between two openings of a stream, while the store is said to be away.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Opens a stream as clients do: once more for as long as the store is said to be away, as it is when a machine is
+/// so busy that a thousand others keep a request waiting.
+async fn open(client: &Client, request: v1::SubscribeRequest) -> Stream {
+    let began = Instant::now();
+    loop {
+        match client.subscribe(request.clone()).await {
+            Ok(stream) => return stream,
+            Err(status) if status.message().starts_with("STORAGE_UNAVAILABLE") && began.elapsed() < DEADLINE => {}
+            Err(status) => panic!("a stream does not open: {status:?}"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
 /// Opens streams of a topic after an offset and waits until each has caught up.
 async fn caught_up(client: &Client, server: &Server, topic: &str, offset: i64, count: usize) -> Vec<Stream> {
@@ -28,7 +47,7 @@ async fn caught_up(client: &Client, server: &Server, topic: &str, offset: i64, c
         if n > 0 && n % PER_CONNECTION == 0 {
             client = client.on(server).await;
         }
-        let mut stream = client.subscribe(after(topic, offset)).await.expect("a stream opens");
+        let mut stream = open(&client, after(topic, offset)).await;
         assert!(stream.until_caught_up().await.is_empty(), "there was something after {offset}");
         streams.push(stream);
     }
