@@ -52,6 +52,10 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
+# Most tests wait most of the time: for a lease to run out, or for a server to start again.
+cores=$(nproc 2>/dev/null || echo 2)
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((cores < 6 ? 6 : cores))}
+
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 
