@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// Damaged copies of each valid request.
-const DAMAGED: usize = 250;
+const DAMAGED: usize = 100;
 /// Copies of each with odd values.
-const ODD: usize = 150;
+const ODD: usize = 60;
 /// Copies of each that costs a hash of a password.
-const HASHED: usize = 40;
+const HASHED: usize = 20;
 /// Calls under way at once.
 const PARALLEL: usize = 32;
 
