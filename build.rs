@@ -1,6 +1,11 @@
-//! Generates the gRPC code and the descriptor set from `proto/`, without needing `protoc`.
+//! Generates the gRPC code and the descriptor set from `proto/`, without needing `protoc`, and the lists of migrations.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use prost::Message;
 
@@ -45,7 +50,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".eventflow.v1.SubscribeResponse", "crate::grpc::SubscribeFrame")
         .out_dir(&servers)
         .compile_fds(descriptors)?;
+
+    for store in ["postgres", "sqlite"] {
+        let list = migrations(&Path::new("migrations").join(store))?;
+        fs::write(out.join(format!("{store}_migrations.rs")), list)?;
+    }
     Ok(())
+}
+
+/// The migrations of a folder as a Rust expression: number, name and content of each, in order.
+fn migrations(folder: &Path) -> Result<String, Box<dyn Error>> {
+    let mut list = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        // 0001_cluster.sql
+        let (number, name) = stem.and_then(|stem| stem.split_once('_')).ok_or("a migration has a number and a name")?;
+        list.push((number.parse::<i64>()?, name.replace('_', " "), fs::read_to_string(&path)?));
+    }
+    list.sort();
+    Ok(format!("&{list:?}"))
 }
 
 /// Messages with passwords, tokens and keys: their `Debug` is written by hand.

@@ -5,13 +5,16 @@ use sqlx::{Connection, PgConnection, Row, migrate::Migrator, postgres::PgConnect
 use super::rows;
 use crate::{
     domain::{LogId, TopicName},
-    store::{Migration, OpenError, StoreError, migration::missing},
+    store::{
+        Migration, OpenError, StoreError,
+        migration::{self, missing},
+    },
 };
 
 /// The migrations in this build. They only expand, so that servers of the version before go on
 /// working; those of the version after are left alone.
 fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!("migrations/postgres");
+    let mut migrator = migration::migrator(include!(concat!(env!("OUT_DIR"), "/postgres_migrations.rs")));
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name("eventflow.migrations");
     migrator

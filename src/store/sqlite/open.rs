@@ -18,7 +18,11 @@ use uuid::Uuid;
 use super::{STATEMENTS, SqliteStore, restored::after_restore};
 use crate::{
     domain::Timestamp,
-    store::{Migration, OpenError, migration::missing, statements::Statements},
+    store::{
+        Migration, OpenError,
+        migration::{migrator, missing},
+        statements::Statements,
+    },
 };
 
 /// Before it, resetting the WAL could corrupt the database.
@@ -201,7 +205,7 @@ async fn migrate(writer: &SqlitePool, database: &Path) -> Result<(Vec<String>, i
         message: format!("cannot bring the schema of {} to version {SCHEMA_VERSION}", database.display()),
         source: Some(source),
     };
-    let mut migrations = sqlx::migrate!("migrations/sqlite");
+    let mut migrations = migrator(include!(concat!(env!("OUT_DIR"), "/sqlite_migrations.rs")));
     migrations.set_ignore_missing(true);
     let before = applied(writer).await.map_err(|error| failed(error.into()))?;
     migrations.run(writer).await.map_err(|error| failed(error.into()))?;
