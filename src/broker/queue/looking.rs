@@ -181,7 +181,7 @@ impl Looking {
         again |= looked == Looked::More && self.ahead.is_empty() && wanted > 0;
         let all_seen = looked == Looked::AtHead && self.ahead.is_empty() && !self.unsure;
         let reached = if self.ahead.is_empty() { self.ahead.up_to() } else { self.ahead.after() };
-        members.iter().for_each(|member| member.see(reached, all_seen));
+        members.iter().for_each(|member| member.see(reached, all_seen, !again));
         let unnoted = self.ahead.is_empty() && self.ahead.up_to() > self.ahead.after();
         self.note_at =
             unnoted.then(|| self.note_at.filter(|at| *at > Instant::now()).unwrap_or(Instant::now() + NOTE_AFTER));

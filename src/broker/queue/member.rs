@@ -180,14 +180,15 @@ impl Member {
         }
     }
 
-    /// Notes how far the consumer is.
-    pub(super) fn see(&self, dispatched: Offset, caught_up: bool) {
+    /// Notes how far the consumer is; `whole` says that the look was not only the beginning of one.
+    pub(super) fn see(&self, dispatched: Offset, caught_up: bool, whole: bool) {
         let mut state = self.state.lock();
         state.dispatched = state.dispatched.max(dispatched);
         let seen = caught_up.then_some(dispatched);
         let news = state.paused || state.caught_up.is_none() && seen.is_some();
         state.paused = false;
-        let news = news || !std::mem::replace(&mut state.looked_at, true);
+        let news = news || whole && !state.looked_at;
+        state.looked_at |= whole;
         state.caught_up = seen.or(state.caught_up);
         drop(state);
         if news {

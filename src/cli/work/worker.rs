@@ -113,7 +113,9 @@ impl<'a> Worker<'a> {
                 }
                 printed = result_of(&mut way.printing) => {
                     way.printing = None;
-                    self.end_with(printed.err());
+                    if let Err(failure) = printed {
+                        self.end_with(Some(failure));
+                    }
                 }
                 () = sleep_until(quiet.unwrap_or_else(Instant::now)), if quiet.is_some() => {}
                 () = self.stop.cancelled(), if !self.stopping => self.end_with(None),
