@@ -19,6 +19,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// From this seed, such as a number of another one.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number of the range.
     pub fn number(&mut self, range: Range<u64>) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -105,14 +105,18 @@ impl Dispatcher {
             if std::mem::take(&mut self.state.lock().came) {
                 looking.doubt();
             }
-            let again = !shutdown.is_draining() && looking.look(&self).await;
-            if self.ends() {
+            let draining = shutdown.is_draining();
+            let again = !draining && looking.look(&self).await;
+            let ends = self.ends();
+            if draining || ends {
+                looking.tell_now(&self);
+            }
+            if ends {
                 break;
             }
             if again || self.has_jobs() {
                 continue;
             }
-            let draining = shutdown.is_draining();
             let next = looking.wakes_at();
             select! {
                 () = self.work.notified() => {}

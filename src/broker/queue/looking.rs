@@ -30,6 +30,9 @@ const NOTE_EVENTS: u64 = 10_000;
 const NOTE_AFTER: Duration = Duration::from_secs(5);
 /// Other servers are told of news no more often than this.
 const TELL_PAUSE: Duration = Duration::from_millis(20);
+/// So long others come first after a stream let a lease run out, unless it settles something: it takes up to 50 s
+/// until a connection whose client vanished is known to be dead, and it would burn attempts until then.
+const DISTRUSTED: Duration = Duration::from_secs(60);
 
 /// What a dispatcher knows of its consumer.
 #[derive(Debug)]
@@ -101,10 +104,16 @@ impl Looking {
         [self.due_at, self.note_at, tell].into_iter().flatten().fold(self.look_at, Instant::min)
     }
 
-    /// Tells the other servers what they may have to know.
+    /// Tells the other servers what they may have to know, if it was not told them just before.
     fn tell(&mut self, dispatcher: &Dispatcher) {
-        if self.tell && self.told_at.elapsed() >= TELL_PAUSE {
-            self.tell = false;
+        if self.told_at.elapsed() >= TELL_PAUSE {
+            self.tell_now(dispatcher);
+        }
+    }
+
+    /// As [`tell`](Self::tell), without a pause, since there will be no other time.
+    pub(super) fn tell_now(&mut self, dispatcher: &Dispatcher) {
+        if std::mem::take(&mut self.tell) {
             self.told_at = Instant::now();
             dispatcher.broker.notifier().control(Control::ConsumerChanged(dispatcher.consumer));
         }
@@ -119,9 +128,12 @@ impl Looking {
         if now >= self.look_at || due {
             self.doubtful = true;
         }
-        let hungry: Vec<_> = members.iter().filter(|member| member.room() > 0).cloned().collect();
+        members.iter().for_each(|member| member.note_losses(now));
+        let hungry: Vec<_> = trusted(&members).into_iter().filter(|member| member.room() > 0).collect();
         if members.is_empty() || hungry.is_empty() && !self.doubtful || self.blocked && !self.doubtful {
             self.look_at = self.look_at.max(now + STORE_PAUSE);
+            // What is not asked for now is looked at after a moment, not again and again.
+            self.note_at = self.note_at.map(|at| at.max(now + STORE_PAUSE));
             return false;
         }
         if !dispatcher.broker.is_present() {
@@ -157,7 +169,7 @@ impl Looking {
     ) -> Result<bool, Arc<StoreError>> {
         let Some(consumer) = self.consumer(dispatcher).await? else {
             members.iter().for_each(|member| member.end(End::Deleted));
-            self.look_at = Instant::now() + INTERVAL;
+            (self.look_at, self.due_at, self.note_at) = (Instant::now() + INTERVAL, None, None);
             return Ok(false);
         };
         let wanted = hungry.iter().map(|member| member.room()).sum();
@@ -169,7 +181,7 @@ impl Looking {
         }
         let left_out = self.ahead.up_to().since(self.ahead.after());
         let note = left_out >= NOTE_EVENTS || self.note_at.is_some_and(|at| at <= Instant::now());
-        let takers = if self.doubtful { members.to_vec() } else { hungry };
+        let takers = if self.doubtful { trusted(members) } else { hungry };
         self.look_at = Instant::now() + self.interval(dispatcher);
         let mut again = false;
         if !self.placed || !self.ahead.is_empty() || self.doubtful || self.unsure || note {
@@ -252,12 +264,13 @@ impl Looking {
             Err(ClaimError::Paused) => {
                 members.iter().for_each(|member| member.pause());
                 self.consumer = None;
-                (self.doubtful, self.unsure, self.due_at) = (false, true, None);
+                (self.doubtful, self.unsure, self.due_at, self.note_at) = (false, true, None, None);
                 self.blocked = true;
                 Ok(false)
             }
             Err(ClaimError::NotFound) => {
                 self.consumer = None;
+                (self.due_at, self.note_at) = (None, None);
                 dispatcher.broker.queues().forget(&dispatcher.name);
                 members.iter().for_each(|member| member.end(End::Deleted));
                 Ok(false)
@@ -318,10 +331,16 @@ impl Looking {
     }
 }
 
+/// The members that did not let a lease run out lately; all of them if those have no room.
+fn trusted(members: &[Arc<Member>]) -> Vec<Arc<Member>> {
+    let trusted: Vec<_> = members.iter().filter(|member| !member.lost_lately(DISTRUSTED)).cloned().collect();
+    if trusted.iter().any(|member| member.room() > 0) { trusted } else { members.to_vec() }
+}
+
 /// Has as many members as there are events that must be delivered alone finish what they have, those that have
-/// the least.
+/// the least, and the others go on.
 fn make_room(members: &[Arc<Member>], alone: usize) {
     let mut busy: Vec<_> = members.iter().filter(|member| member.in_flight() > 0).collect();
     busy.sort_by_key(|member| member.in_flight());
-    busy.iter().take(alone).for_each(|member| member.clear());
+    busy.iter().enumerate().for_each(|(place, member)| member.clear(place < alone));
 }

@@ -39,6 +39,8 @@ struct State {
     parcels: VecDeque<Parcel>,
     /// Its leases with what is open of them, and until when that matters.
     leases: HashMap<LeaseId, (usize, Instant)>,
+    /// When a lease of its ran out; nothing was settled since.
+    lost_at: Option<Instant>,
     paused: bool,
     /// Everything recorded up to here was dispatched, and the log ended there.
     caught_up: Option<Offset>,
@@ -91,6 +93,7 @@ impl Member {
             clearing: false,
             parcels: VecDeque::new(),
             leases: HashMap::new(),
+            lost_at: None,
             paused,
             caught_up: None,
             dispatched,
@@ -113,7 +116,33 @@ impl Member {
 
     /// A request for it.
     pub(super) fn taker(&self) -> Taker {
-        Taker { token: self.state.lock().token, stream: Some(self.id), max: self.max }
+        let state = self.state.lock();
+        // While it is cleared it gets nothing beside what it has.
+        let max = if state.clearing { self.max.min(1) } else { self.max };
+        Taker { token: state.token, stream: Some(self.id), max }
+    }
+
+    /// Notes which of its leases ran out.
+    pub(super) fn note_losses(&self, now: Instant) {
+        let mut state = self.state.lock();
+        if state.leases.values().any(|(_, until)| *until <= now) {
+            state.leases.retain(|_, (_, until)| *until > now);
+            state.lost_at = Some(now);
+        }
+    }
+
+    /// Whether a lease of its ran out lately, and nothing was settled since.
+    pub(super) fn lost_lately(&self, lately: Duration) -> bool {
+        self.state.lock().lost_at.is_some_and(|at| at.elapsed() < lately)
+    }
+
+    /// Notes that deliveries were extended, if the lease is one of its own.
+    pub(super) fn extended(&self, lease: LeaseId, until: Instant) {
+        let mut state = self.state.lock();
+        if let Some((_, end)) = state.leases.get_mut(&lease) {
+            *end = until.max(*end);
+            state.lost_at = None;
+        }
     }
 
     /// How much it has now, according to the store.
@@ -121,17 +150,25 @@ impl Member {
         let mut state = self.state.lock();
         state.in_flight = in_flight;
         state.clearing &= in_flight > 0;
-        let now = Instant::now();
-        state.leases.retain(|_, (_, until)| *until > now);
+        // What was settled by way of other servers is known by the number only; the oldest are taken for settled.
+        let mut leases: Vec<_> = state.leases.iter().map(|(lease, (open, _))| (*lease, *open)).collect();
+        leases.sort_unstable_by_key(|(lease, _)| std::cmp::Reverse(*lease));
+        let mut open = 0;
+        for (lease, count) in leases {
+            if open >= in_flight {
+                state.leases.remove(&lease);
+            }
+            open += count;
+        }
     }
 
     pub(super) fn in_flight(&self) -> usize {
         self.state.lock().in_flight
     }
 
-    /// Has it finish what it has, to be free for an event that must be alone.
-    pub(super) fn clear(&self) {
-        self.state.lock().clearing = true;
+    /// Has it finish what it has, to be free for an event that must be alone; or no longer.
+    pub(super) fn clear(&self, clearing: bool) {
+        self.state.lock().clearing = clearing;
     }
 
     /// Hands it a lease.
@@ -154,6 +191,7 @@ impl Member {
             state.leases.remove(&lease);
         }
         state.in_flight = state.in_flight.saturating_sub(count);
+        state.lost_at = None;
         drop(state);
         self.news.notify_one();
         true

@@ -70,8 +70,10 @@ impl Queues {
         self.dispatchers.lock().values().filter_map(Weak::upgrade).collect()
     }
 
+    /// One in the other mode is looked up each time: the name may be one in this mode by now.
     fn known(&self, name: &ConsumerName) -> Option<Known> {
-        self.names.lock().get(name).filter(|known| known.at.elapsed() < FRESH).cloned()
+        let fresh = |known: &&Known| known.mode == Mode::Queue && known.at.elapsed() < FRESH;
+        self.names.lock().get(name).filter(fresh).cloned()
     }
 
     pub(super) fn forget(&self, name: &ConsumerName) {

@@ -243,6 +243,13 @@ impl Dispatcher {
         }
         verdicts.publish();
         let members = self.members();
+        let extends =
+            |(place, one): &(usize, &Settlement)| one.verdict == Verdict::Extend && !failed.contains_key(place);
+        let extended: HashSet<_> = settlements.iter().enumerate().filter(extends).map(|(_, one)| one.lease).collect();
+        for lease in extended {
+            let until = tokio::time::Instant::now() + settled.lease;
+            members.iter().for_each(|member| member.extended(lease, until));
+        }
         let own = |lease, count| members.iter().any(|member| member.settled(lease, count));
         leases.into_iter().fold(false, |foreign, (lease, count)| foreign | !own(lease, count))
     }

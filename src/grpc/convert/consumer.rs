@@ -6,6 +6,7 @@ use tonic::Status;
 
 use super::{
     Checks, duration, duration_message, filter, filter_message, position, queue::pause, timestamp, timestamp_value,
+    whole_micros,
 };
 use crate::{
     broker::{ConsumerView, Position},
@@ -102,7 +103,7 @@ fn given(checks: &mut Checks, field: &str, value: Option<i32>, max: u32) -> Opti
 /// How long a delivery stays leased.
 fn lease_value(lease: prost_types::Duration) -> Result<Duration, String> {
     duration(lease).and_then(|lease| match (limits::LEASE_MIN..=limits::LEASE_MAX).contains(&lease) {
-        true => Ok(lease),
+        true => Ok(whole_micros(lease)),
         false => Err(format!("{lease:?} is not from 1 s to 1 h")),
     })
 }

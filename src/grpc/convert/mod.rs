@@ -33,7 +33,7 @@ pub(super) use publish_stream::{Pipelined, answer, closing, pipelined};
 pub(super) use queue::{attempt, dead_letters, list_dead_letters, settle, settled, which_dead_letters};
 pub(super) use server::running_server;
 pub(super) use subscribe::{frame, subscribe};
-pub(super) use time::{duration, duration_message, timestamp, timestamp_value};
+pub(super) use time::{duration, duration_message, timestamp, timestamp_value, whole_micros};
 pub(super) use topic::{new_topic, position, topic, topic_change};
 pub(super) use user::{
     PasswordChange, given_password, new_user, password_change, role_message, tokens, user, user_change,

@@ -8,7 +8,7 @@ use tonic::Status;
 use super::{
     Checks, checks, duration, duration_message, event,
     paging::{digest, page_size, refuse_token},
-    timestamp,
+    timestamp, whole_micros,
 };
 use crate::{
     broker::{DeadLetterView, Deliveries, Settle, SettleOutcome},
@@ -91,7 +91,7 @@ fn verdict(checks: &mut Checks, index: usize, nack: v1::Nack) -> Option<Verdict>
 /// A pause before another attempt.
 pub(super) fn pause(pause: prost_types::Duration) -> Result<Duration, String> {
     duration(pause).and_then(|pause| match pause <= limits::DELAY_MAX {
-        true => Ok(pause),
+        true => Ok(whole_micros(pause)),
         false => Err(format!("{} s is longer than 30 days", pause.as_secs())),
     })
 }

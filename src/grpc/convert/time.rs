@@ -35,3 +35,9 @@ pub(crate) fn duration(duration: prost_types::Duration) -> Result<Duration, Stri
         }
     }
 }
+
+/// The next whole number of microseconds, in which the stores keep time.
+pub(crate) fn whole_micros(duration: Duration) -> Duration {
+    let nanos = duration.subsec_nanos().next_multiple_of(1000);
+    Duration::from_secs(duration.as_secs()) + Duration::from_nanos(u64::from(nanos))
+}

@@ -31,7 +31,8 @@ impl Valid {
 /// One at least for each RPC that is served, with as many fields as are taken together. What they name is not
 /// always there.
 pub fn all() -> Vec<Valid> {
-    [topics(), publishing(), history(), producers(), consumers(), managing(), auth(), users(), keys()].concat()
+    [topics(), publishing(), history(), producers(), consumers(), managing(), queues(), auth(), users(), keys()]
+        .concat()
 }
 
 /// Those that take nothing away from the others, whatever becomes of their fields: Logout ends the session that
@@ -211,6 +212,45 @@ fn managing() -> Vec<Valid> {
         Valid::new(service, "SeekConsumer", &v1::SeekConsumerRequest { name: name(), start }),
         Valid::new(service, "PauseConsumer", &v1::PauseConsumerRequest { name: name(), paused: false }),
         Valid::new(service, "Poll", &poll),
+    ]
+}
+
+fn queues() -> Vec<Valid> {
+    let name = || "work".to_owned();
+    let consumer = v1::Consumer {
+        name: "sharing".into(),
+        topic: TOPIC.into(),
+        mode: v1::Mode::Queue.into(),
+        lease: Some(seconds(30)),
+        backoff: vec![seconds(1), seconds(5)],
+        max_attempts: 5,
+        max_in_flight: 1000,
+        ..Default::default()
+    };
+    let register = v1::RegisterConsumerRequest { consumer: Some(consumer), if_not_exists: true };
+    let update = v1::UpdateConsumerRequest {
+        name: name(),
+        filter: None,
+        lease: Some(seconds(30)),
+        backoff: Some(v1::Backoff { pauses: vec![seconds(1)] }),
+        max_attempts: Some(5),
+        max_in_flight: Some(1000),
+    };
+    let failed = v1::Nack { offset: 2, error: "no".into(), delay: Some(seconds(1)), dead_letter: false };
+    let settle =
+        v1::SettleRequest { consumer: name(), lease_id: "1".into(), ack: vec![1], nack: vec![failed], extend: vec![3] };
+    let list = v1::ListDeadLettersRequest { consumer: name(), page_size: 10, page_token: String::new() };
+    let (consumer, offsets, all, validate_only) = (name(), vec![1, 2], false, true);
+    let redrive = v1::RedriveDeadLettersRequest { consumer, offsets: offsets.clone(), all, validate_only };
+    let discard = v1::DiscardDeadLettersRequest { consumer: name(), offsets, all, validate_only };
+    let service = "ConsumerService";
+    vec![
+        Valid::new(service, "RegisterConsumer", &register),
+        Valid::new(service, "UpdateConsumer", &update),
+        Valid::new(service, "Settle", &settle),
+        Valid::new(service, "ListDeadLetters", &list),
+        Valid::new(service, "RedriveDeadLetters", &redrive),
+        Valid::new(service, "DiscardDeadLetters", &discard),
     ]
 }
 

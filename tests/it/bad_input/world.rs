@@ -14,7 +14,7 @@ use crate::{
 /// The topic that must not change.
 pub const TOPIC: &str = "orders";
 
-/// A server with a topic of one event, a consumer and a producer.
+/// A server with a topic of one event, a consumer in each mode and a producer.
 pub struct World {
     pub server: Server,
     pub admin: Client,
@@ -31,6 +31,14 @@ impl World {
         admin.create_topic(TOPIC).await;
         admin.publish(TOPIC, vec![event("first")]).await.expect("an event can be published");
         admin.register("billing", TOPIC).await;
+        let work = v1::Consumer {
+            name: "work".into(),
+            topic: TOPIC.into(),
+            mode: v1::Mode::Queue.into(),
+            ..Default::default()
+        };
+        let register = v1::RegisterConsumerRequest { consumer: Some(work), if_not_exists: false };
+        admin.consumers().register_consumer(register).await.expect("a consumer can be registered");
         admin.producer("shop", &[TOPIC]).await;
         Self { server, admin }
     }

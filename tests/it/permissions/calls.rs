@@ -103,6 +103,14 @@ fn consumer(method: &str, about: &str) -> Vec<u8> {
     let billing = || "billing".to_owned();
     match (method, about) {
         ("GetConsumer", _) => v1::GetConsumerRequest { name: billing() }.encode_to_vec(),
+        ("Poll", _) => v1::PollRequest { consumer: billing(), ..Default::default() }.encode_to_vec(),
+        ("Settle", _) => {
+            let (consumer, lease_id) = (billing(), "1".to_owned());
+            v1::SettleRequest { consumer, lease_id, ack: vec![1], ..Default::default() }.encode_to_vec()
+        }
+        ("ListDeadLetters", _) => {
+            v1::ListDeadLettersRequest { consumer: billing(), ..Default::default() }.encode_to_vec()
+        }
         ("CommitOffset", _) => v1::CommitOffsetRequest { consumer: billing(), offset: 1, epoch: 1 }.encode_to_vec(),
         ("Subscribe", "topic") => crate::client::from_earliest("orders").encode_to_vec(),
         ("Subscribe", _) => {

@@ -1,18 +1,29 @@
 //! MODE_QUEUE, over sockets: deliveries, settling, retries, dead letters, and everything that ends.
 
+mod changing;
+mod chaos;
+mod dead_letters;
 mod delivering;
+mod ending;
+mod flow;
 mod keys;
+mod limits;
+mod poison;
+mod polling;
+mod refusals;
 mod retries;
+mod servers;
 
 use std::time::Duration;
 
 use eventflow::proto::v1::{self, subscribe_response::Frame};
 use prost_types::Duration as Span;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
-    client::{Client, Stream, as_consumer, event},
-    harness::{backend::Backend, patience::eventually, server::Server},
+    client::{Client, Stream, as_consumer, assert_refused, event},
+    harness::{backend::Backend, databases::Database, patience::eventually, redis::Redis, server::Server},
+    observe::hears_others,
 };
 
 /// Nothing is expected to come within this time.
@@ -47,6 +58,39 @@ async fn jobs(backend: Backend, consumer: v1::Consumer) -> (Server, Client) {
     (server, client)
 }
 
+/// Two servers over one Postgres and Redis, with the topic `jobs` and the consumer.
+struct Two {
+    first: Server,
+    here: Client,
+    second: Server,
+    there: Client,
+}
+
+impl Two {
+    async fn start(consumer: v1::Consumer) -> Self {
+        Self::with(consumer, &[]).await
+    }
+
+    /// Two that never look for what nobody told them of.
+    async fn without_polls(consumer: v1::Consumer) -> Self {
+        Self::with(consumer, &[("--poll-interval", "1h")]).await
+    }
+
+    async fn with(consumer: v1::Consumer, flags: &[(&str, &str)]) -> Self {
+        let (database, redis) = (Database::fresh().await, Redis::shared().await);
+        let start =
+            || flags.iter().fold(Server::cluster(&database, redis), |start, (name, value)| start.flag(name, value));
+        let (first, second) = (start().start().await, start().start().await);
+        let here = Client::admin(&first).await;
+        let there = here.on(&second).await;
+        here.create_topic("jobs").await;
+        register(&here, consumer).await;
+        hears_others(&first).await;
+        hears_others(&second).await;
+        Self { first, here, second, there }
+    }
+}
+
 async fn register(client: &Client, consumer: v1::Consumer) {
     let request = v1::RegisterConsumerRequest { consumer: Some(consumer), if_not_exists: false };
     client.consumers().register_consumer(request).await.expect("a consumer in MODE_QUEUE can be registered");
@@ -59,10 +103,14 @@ async fn publish_keys(client: &Client, keys: &[&str]) {
     client.publish("jobs", events.collect()).await.expect("events can be published");
 }
 
-async fn status(client: &Client) -> v1::ConsumerStatus {
+async fn get(client: &Client) -> v1::Consumer {
     let request = v1::GetConsumerRequest { name: "work".into() };
     let response = client.consumers().get_consumer(request).await.expect("the consumer exists");
-    response.into_inner().consumer.expect("a consumer").status.expect("a status")
+    response.into_inner().consumer.expect("a consumer")
+}
+
+async fn status(client: &Client) -> v1::ConsumerStatus {
+    get(client).await.status.expect("a status")
 }
 
 /// Position, deliveries in flight, retrying events and dead letters.
@@ -145,6 +193,38 @@ impl Worker {
         }
     }
 
+    /// As [`take`](Self::take), each acknowledged when it comes; and whether it came alone.
+    async fn work_off(&mut self, count: usize) -> Vec<(Got, bool)> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            let came = got(&self.batch().await);
+            self.ack(&came).await;
+            let alone = came.len() == 1;
+            all.extend(came.into_iter().map(|one| (one, alone)));
+        }
+        assert_eq!(all.len(), count, "more came than was expected: {all:?}");
+        all
+    }
+
+    /// Reads to the end, which must be Closing with this reason and then this refusal; what came before.
+    async fn ends(&mut self, reason: v1::closing::Reason, code: Code, refusal: &str) -> Vec<Got> {
+        let mut all = Vec::new();
+        loop {
+            match self.stream.frame().await {
+                Frame::Deliveries(batch) => all.extend(got(&batch)),
+                Frame::Closing(closing) => {
+                    assert_eq!(closing.reason(), reason);
+                    break;
+                }
+                Frame::CaughtUp(_) | Frame::Heartbeat(_) => {}
+                other => panic!("not an end: {other:?}"),
+            }
+        }
+        let status = self.stream.next().await.expect_err("after Closing there is only a status");
+        assert_refused(&status, code, refusal);
+        all
+    }
+
     /// Acknowledges deliveries, which must go well.
     async fn ack(&self, deliveries: &[Got]) {
         for (lease, offsets) in by_lease(deliveries) {
@@ -196,6 +276,17 @@ fn of(lease: &str) -> v1::SettleRequest {
 async fn settle(client: &Client, request: v1::SettleRequest) -> Result<Vec<(i64, v1::settle_failure::Cause)>, Status> {
     let response = client.consumers().settle(request).await?.into_inner();
     Ok(response.failures.iter().map(|failure| (failure.offset, failure.cause())).collect())
+}
+
+/// Publishes so many events and has them given up at once.
+async fn take_dead(client: &Client, count: usize) {
+    client.publish_numbered("jobs", 1, count).await;
+    let mut worker = Worker::open(client, at_once(1000)).await;
+    for one in worker.take(count).await {
+        let hopeless =
+            v1::Nack { error: format!("failure of {}", one.offset), dead_letter: true, ..Default::default() };
+        worker.nack(&one, hopeless).await;
+    }
 }
 
 async fn dead_letters(client: &Client) -> Vec<v1::DeadLetter> {
