@@ -54,7 +54,7 @@ pub(super) struct WorkArgs {
     /// Kill a command that runs for longer; it has failed then. [default: never]
     #[arg(long, value_parser = duration, value_name = "TIME")]
     exec_timeout: Option<Duration>,
-    /// End when everything that is recorded now is settled.
+    /// End when everything that is recorded now is settled; dead letters that were put back are not waited for.
     #[arg(long)]
     until_head: bool,
     /// How often the server shows that it is there; two such times of silence mean that it is not.
