@@ -193,7 +193,7 @@ impl Looking {
         again |= looked == Looked::More && self.ahead.is_empty() && wanted > 0;
         let all_seen = looked == Looked::AtHead && self.ahead.is_empty() && !self.unsure;
         let reached = if self.ahead.is_empty() { self.ahead.up_to() } else { self.ahead.after() };
-        members.iter().for_each(|member| member.see(reached, all_seen));
+        members.iter().for_each(|member| member.see(reached, all_seen, !again));
         let unnoted = self.ahead.is_empty() && self.ahead.up_to() > self.ahead.after();
         self.note_at =
             unnoted.then(|| self.note_at.filter(|at| *at > Instant::now()).unwrap_or(Instant::now() + NOTE_AFTER));
@@ -331,10 +331,10 @@ impl Looking {
     }
 }
 
-/// The members that did not let a lease run out lately; all of them if those have no room.
+/// The members that did not let a lease run out lately; all of them if those have as much as they may.
 fn trusted(members: &[Arc<Member>]) -> Vec<Arc<Member>> {
     let trusted: Vec<_> = members.iter().filter(|member| !member.lost_lately(DISTRUSTED)).cloned().collect();
-    if trusted.iter().any(|member| member.room() > 0) { trusted } else { members.to_vec() }
+    if trusted.iter().any(|member| !member.is_full()) { trusted } else { members.to_vec() }
 }
 
 /// Has as many members as there are events that must be delivered alone finish what they have, those that have
