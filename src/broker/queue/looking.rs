@@ -331,10 +331,10 @@ impl Looking {
     }
 }
 
-/// The members that did not let a lease run out lately; all of them if those have no room.
+/// The members that did not let a lease run out lately; all of them if those have as much as they may.
 fn trusted(members: &[Arc<Member>]) -> Vec<Arc<Member>> {
     let trusted: Vec<_> = members.iter().filter(|member| !member.lost_lately(DISTRUSTED)).cloned().collect();
-    if trusted.iter().any(|member| member.room() > 0) { trusted } else { members.to_vec() }
+    if trusted.iter().any(|member| !member.is_full()) { trusted } else { members.to_vec() }
 }
 
 /// Has as many members as there are events that must be delivered alone finish what they have, those that have

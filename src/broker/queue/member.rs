@@ -49,7 +49,7 @@ struct State {
     end: Option<End>,
     /// Since when the client has not asked for the next frame.
     unread_since: Option<Instant>,
-    /// The consumer was looked at since it came.
+    /// The consumer was looked at since it came, until there was nothing more to be had.
     looked_at: bool,
 }
 
@@ -108,18 +108,33 @@ impl Member {
     /// How much it could take, as far as is known.
     pub(super) fn room(&self) -> usize {
         let state = self.state.lock();
-        match state.end.is_some() || state.clearing && state.in_flight > 0 {
+        match state.end.is_some() || state.clearing && state.in_flight > 0 || self.is_served(&state) {
             true => 0,
             false => self.max.saturating_sub(state.in_flight),
         }
+    }
+
+    /// Whether it has as much as it may, as far as is known.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.state.lock();
+        state.end.is_some() || state.in_flight >= self.max
     }
 
     /// A request for it.
     pub(super) fn taker(&self) -> Taker {
         let state = self.state.lock();
         // While it is cleared it gets nothing beside what it has.
-        let max = if state.clearing { self.max.min(1) } else { self.max };
+        let max = match (self.is_served(&state), state.clearing) {
+            (true, _) => 0,
+            (false, true) => self.max.min(1),
+            (false, false) => self.max,
+        };
         Taker { token: state.token, stream: Some(self.id), max }
+    }
+
+    /// Whether it is a call that has what it will answer: it is done with one lease.
+    fn is_served(&self, state: &State) -> bool {
+        self.claim.is_none() && !state.leases.is_empty()
     }
 
     /// Notes which of its leases ran out.
@@ -218,15 +233,14 @@ impl Member {
         }
     }
 
-    /// Notes how far the consumer is; `whole` says that the look was not only the beginning of one.
-    pub(super) fn see(&self, dispatched: Offset, caught_up: bool, whole: bool) {
+    /// Notes how far the consumer is, and whether it was looked at to an end.
+    pub(super) fn see(&self, dispatched: Offset, caught_up: bool, to_the_end: bool) {
         let mut state = self.state.lock();
         state.dispatched = state.dispatched.max(dispatched);
         let seen = caught_up.then_some(dispatched);
         let news = state.paused || state.caught_up.is_none() && seen.is_some();
         state.paused = false;
-        let news = news || whole && !state.looked_at;
-        state.looked_at |= whole;
+        let news = news || to_the_end && !std::mem::replace(&mut state.looked_at, true);
         state.caught_up = seen.or(state.caught_up);
         drop(state);
         if news {

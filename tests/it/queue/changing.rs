@@ -123,7 +123,9 @@ on_both_stores! {
 
     async fn what_is_trimmed_before_it_was_delivered_is_counted_and_passed_over(backend: Backend) {
         let (_server, client) = jobs(backend, for_an_hour()).await;
-        client.publish_numbered("jobs", 1, 20).await;
+        // What was recorded together goes together.
+        client.publish_numbered("jobs", 1, 10).await;
+        client.publish_numbered("jobs", 11, 10).await;
         let mut worker = Worker::open(&client, at_once(5)).await;
         let taken = worker.take(5).await;
         let trim = v1::TrimTopicRequest { name: "jobs".into(), before_offset: 11, validate_only: false };

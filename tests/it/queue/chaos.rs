@@ -107,7 +107,7 @@ impl Mortal {
             }
             if self.careless && self.chance.number(0..40) == 0 {
                 let mut record = self.record.lock();
-                batch.iter().for_each(|one| drop(record.busy.remove(&one.key)));
+                record.busy.retain(|_, offset| batch.iter().all(|one| one.offset != *offset));
                 // With the record locked: nobody is told of it before.
                 drop(stream);
                 return;

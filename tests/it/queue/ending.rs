@@ -13,7 +13,6 @@ use crate::{
     harness::{
         backend::{Backend, on_both_stores},
         chaos::Proxy,
-        server::Server,
     },
 };
 
@@ -224,15 +223,16 @@ async fn a_server_that_drains_leaves_its_leases_to_be_settled_on_the_other() {
 async fn what_a_server_that_drains_had_not_sent_comes_on_the_other_as_if_for_the_first_time() {
     let crate::queue::Two { mut first, here, second: _second, there } = crate::queue::Two::start(for_an_hour()).await;
     let (mut worker, first_one) = half_sent(&here, here.reading_little(&first).await).await;
-    let drained = tokio::spawn(async move { Server::terminate(&mut first).await });
-    let mut sent = worker.ends(Reason::Draining, Code::Unavailable, "DRAINING").await;
-    sent.insert(0, first_one);
-    assert!(sent.len() < LARGE, "all was sent");
-    let mut next = Worker::open(&there, at_once(LARGE as i32)).await;
-    let rest: Vec<_> = next.work_off(LARGE - sent.len()).await.into_iter().map(|(one, _)| one).collect();
-    assert!(rest.iter().all(|one| one.attempt == 1), "{rest:?}");
-    next.gets_nothing().await;
-    next.ack(&sent).await;
+    let (code, ()) = tokio::join!(first.terminate(), async {
+        let mut sent = worker.ends(Reason::Draining, Code::Unavailable, "DRAINING").await;
+        sent.insert(0, first_one);
+        assert!(sent.len() < LARGE, "all was sent");
+        let mut next = Worker::open(&there, at_once(LARGE as i32)).await;
+        let rest: Vec<_> = next.work_off(LARGE - sent.len()).await.into_iter().map(|(one, _)| one).collect();
+        assert!(rest.iter().all(|one| one.attempt == 1), "{rest:?}");
+        next.gets_nothing().await;
+        next.ack(&sent).await;
+    });
+    assert_eq!(code, 0);
     becomes(&there, (LARGE as i64, 0, 0, 0)).await;
-    assert_eq!(drained.await.unwrap(), 0);
 }

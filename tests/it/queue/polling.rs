@@ -100,6 +100,7 @@ on_both_stores! {
         }
         let first = poll(&client, 10, 0).await;
         assert_eq!(offsets(&first), [1, 2]);
+        becomes(&client, (0, 2, 0, 0)).await;
         // What follows is not in memory.
         server.restart().await;
         let client = client.on(&server).await;
