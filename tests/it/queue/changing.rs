@@ -71,7 +71,7 @@ on_both_stores! {
 
     async fn a_new_filter_holds_for_what_was_not_delivered(backend: Backend) {
         let (_server, client) = jobs(backend, for_an_hour()).await;
-        let typed = |n: usize| v1::NewEvent { r#type: if n % 2 == 0 { "even" } else { "odd" }.into(), ..event("x") };
+        let typed = |n: usize| v1::NewEvent { r#type: if n.is_multiple_of(2) { "even" } else { "odd" }.into(), ..event("x") };
         client.publish("jobs", (1..=8).map(typed).collect()).await.unwrap();
         let mut worker = Worker::open(&client, at_once(3)).await;
         let taken = worker.take(3).await;
