@@ -74,7 +74,6 @@ pub(super) struct Outlook {
     pub(super) paused: bool,
     pub(super) caught_up: Option<Offset>,
     pub(super) dispatched: Offset,
-    pub(super) in_flight: usize,
     pub(super) end: Option<End>,
 }
 
@@ -228,7 +227,6 @@ impl Member {
             paused: state.paused,
             caught_up: state.caught_up.filter(|_| state.parcels.is_empty()),
             dispatched: state.dispatched,
-            in_flight: state.in_flight,
             end: state.end.clone(),
         }
     }

@@ -209,16 +209,16 @@ impl QueueSubscription {
             self.told_paused = outlook.paused;
             return Some(Ok(self.heartbeat()));
         }
-        self.parcel = self.parcel.take().filter(|parcel| !parcel.is_empty()).or_else(|| self.member.next_parcel());
-        if self.parcel.is_some() {
-            return self.send().await;
-        }
-        if outlook.in_flight == 0
-            && let Some(stop) = self.stop
+        // Also while there is more behind it: what the stream has of that is left to run.
+        if let Some(stop) = self.stop.filter(|stop| outlook.dispatched >= *stop)
             && self.is_settled(stop).await
         {
             self.phase = Phase::Ended;
             return None;
+        }
+        self.parcel = self.parcel.take().filter(|parcel| !parcel.is_empty()).or_else(|| self.member.next_parcel());
+        if self.parcel.is_some() {
+            return self.send().await;
         }
         if !self.told_caught_up && outlook.caught_up.is_some() {
             self.told_caught_up = true;
