@@ -166,6 +166,14 @@ begin
     return rest.gone_keys;
 end $$;
 
+-- Whether a consumer has any event that was redriven: the order of its keys is a plain one if not.
+create function eventflow.queue_has_redriven_v1(p_consumer int) returns boolean language plpgsql stable
+    set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+begin
+    return exists (select from eventflow.pending r where r.consumer_id = p_consumer and r.redriven);
+end $$;
+
 -- The keys of these events are free: the lowest event that waits for each of them is due. Before a settled
 -- event there is no other of its key but one that was redriven meanwhile. Returns how many are due.
 create function eventflow.queue_free_v1(p_consumer int, p_offsets bigint[], p_keys bigint[], p_now timestamptz)
@@ -174,21 +182,31 @@ create function eventflow.queue_free_v1(p_consumer int, p_offsets bigint[], p_ke
     set jit = off
 as $$
 declare
+    redriven boolean;
+    lowest bigint[];
     freed int;
 begin
     if p_keys is null then
         return 0;
     end if;
-    update eventflow.pending p set due = p_now
-        where p.consumer_id = p_consumer and p.due is null and p.lease_id is null and p."offset" = any (array(
+    redriven := eventflow.queue_has_redriven_v1(p_consumer);
+    -- In the order of keys, which one index has only: along the offsets it would pass by all other keys.
+    lowest := array(
+        select l.o from (
             select least(
                 (select a."offset" from eventflow.pending a
-                    where a.consumer_id = p_consumer and a.key = f.k and a."offset" >= f.o
-                    order by a."offset" limit 1),
-                (select r."offset" from eventflow.pending r
+                    where a.consumer_id = p_consumer and a.key <= f.k and (a.key, a."offset") >= (f.k, f.o)
+                    order by a.key, a."offset" limit 1),
+                case when redriven then (select r."offset" from eventflow.pending r
                     where r.consumer_id = p_consumer and r.key = f.k and r.redriven
-                    order by r."offset" limit 1))
-            from unnest(p_offsets, p_keys) f(o, k) where f.k is not null));
+                    order by r."offset" limit 1) end) as o
+            from unnest(p_offsets, p_keys) f(o, k) where f.k is not null offset 0
+        ) l where l.o is not null);
+    if lowest = '{}' then
+        return 0;
+    end if;
+    update eventflow.pending p set due = p_now
+        where p.consumer_id = p_consumer and p.due is null and p.lease_id is null and p."offset" = any (lowest);
     get diagnostics freed = row_count;
     return freed;
 end $$;
@@ -567,7 +585,7 @@ declare
     back bigint[];
     never bigint[];
 begin
-    loop
+    while eventflow.queue_has_redriven_v1(q.consumer) loop
         back := array(
             select d.o from (
                 select p."offset" as o, p.key as k from eventflow.pending p
@@ -597,7 +615,8 @@ create function eventflow.queue_fresh_v1(
     q eventflow.queue_v1, p_room bigint, p_after bigint, p_up_to bigint, p_offsets bigint[], p_keys bigint[],
     p_taken bigint[], out offsets bigint[], out keys bigint[], out dispatched bigint, out waited bigint
 ) language plpgsql volatile
-    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
+    set enable_seqscan = off set enable_hashjoin = on set enable_nestloop = off set enable_mergejoin = off
+    set enable_bitmapscan = off
     set jit = off
 as $$
 declare
@@ -624,9 +643,12 @@ begin
         select u.o, u.k, row_number() over (partition by u.k order by u.o) as nth
             from unnest(p_offsets, p_keys) u(o, k) where u.o > q.dispatched
     ), judged as materialized (
-        select c.o, c.k, c.k is null or (c.nth = 1 and c.k <> all (busy) and not exists (
-                select from eventflow.pending p where p.consumer_id = q.consumer and p.key = c.k)) as free
-            from candidates c
+        -- Looked up key by key, whatever the planner thinks of the table; the newest ones are those that wait.
+        select c.o, c.k, c.k is null or (c.nth = 1 and b.k is null and (
+                select p.key from eventflow.pending p
+                where p.consumer_id = q.consumer and p.key >= c.k and p.key <= c.k
+                order by p.key desc, p."offset" desc limit 1) is null) as free
+            from candidates c left join (select distinct k from unnest(busy) k) b on b.k = c.k
     ), counted as (
         select j.o, j.k, j.free,
                 count(*) filter (where j.free) over (order by j.o) as n_free,

@@ -28,6 +28,9 @@ pub(super) struct BenchArgs {
     /// Workers that share a queue.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1000))]
     workers: u64,
+    /// Deliveries that each worker has at once.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(i32).range(1..=100_000))]
+    in_flight: i32,
     /// Runs, of which the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     runs: u64,
@@ -49,6 +52,7 @@ struct Settings {
     events: u64,
     measured: u64,
     workers: u64,
+    in_flight: i32,
 }
 
 /// What a run did, as it was checked at its end.
@@ -77,8 +81,8 @@ impl Workload {
 
 /// Measures.
 pub(super) async fn run(connection: &Connection, output: Output, args: BenchArgs) -> Result<(), Failure> {
-    let BenchArgs { workloads, events, measured, workers, runs } = args;
-    let settings = Settings { events, measured: measured.unwrap_or(events), workers };
+    let BenchArgs { workloads, events, measured, workers, in_flight, runs } = args;
+    let settings = Settings { events, measured: measured.unwrap_or(events), workers, in_flight };
     let workloads = if workloads.is_empty() { Workload::ALL.to_vec() } else { workloads };
     let target = Target::new(connection).await?;
     for workload in workloads {

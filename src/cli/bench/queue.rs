@@ -20,8 +20,6 @@ use crate::{
     proto::v1::{self, consumer_service_client::ConsumerServiceClient, event::Payload, subscribe_response::Frame},
 };
 
-/// Deliveries that each worker has at once.
-const IN_FLIGHT: i32 = 1000;
 /// Settlements that each worker has under way.
 const SETTLING: usize = 16;
 /// A worker that gets nothing for so long has been forgotten.
@@ -56,7 +54,8 @@ pub(super) async fn run(target: &Target<'_>, settings: &Settings, keyed: bool) -
     let mut workers = JoinSet::new();
     for _ in 0..settings.workers {
         let client = ConsumerServiceClient::new(target.channel());
-        workers.spawn(work(client, target.caller(), topic.name.clone(), measured, done.clone()));
+        let worker = Worker { client, caller: target.caller(), consumer: topic.name.clone(), done: done.clone() };
+        workers.spawn(worker.work(settings.in_flight, measured));
     }
     while let Some(worker) = workers.join_next().await {
         worker.map_err(|error| Failure::Local(error.to_string()))??;
@@ -82,54 +81,59 @@ fn verify(topic: &Scratch, done: &Done) -> Result<Verified, Failure> {
     Ok(Verified { events, checksum: sum })
 }
 
-/// One worker: takes what it gets and acknowledges each event, until all together have settled `all`.
-async fn work(
-    mut client: ConsumerServiceClient<tonic::transport::Channel>,
+/// One worker.
+struct Worker {
+    client: ConsumerServiceClient<tonic::transport::Channel>,
     caller: Caller,
     consumer: String,
-    all: u64,
     done: Arc<Done>,
-) -> Result<(), Failure> {
-    let request = v1::SubscribeRequest {
-        from: Some(v1::subscribe_request::From::Consumer(consumer.clone())),
-        max_in_flight: IN_FLIGHT,
-        heartbeat_interval: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
-        ..Default::default()
-    };
-    let mut stream = client.subscribe(caller.request(request)).await?.into_inner();
-    let room = Arc::new(Semaphore::new(SETTLING));
-    let mut settling: JoinSet<Result<(), Failure>> = JoinSet::new();
-    let mut last = Instant::now();
-    while done.settled.load(Ordering::Relaxed) < all {
-        while let Some(settled) = settling.try_join_next() {
+}
+
+impl Worker {
+    /// Takes what it gets and acknowledges each event, until all workers together have settled `all`.
+    async fn work(self, in_flight: i32, all: u64) -> Result<(), Failure> {
+        let Self { mut client, caller, consumer, done } = self;
+        let request = v1::SubscribeRequest {
+            from: Some(v1::subscribe_request::From::Consumer(consumer.clone())),
+            max_in_flight: in_flight,
+            heartbeat_interval: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+            ..Default::default()
+        };
+        let mut stream = client.subscribe(caller.request(request)).await?.into_inner();
+        let room = Arc::new(Semaphore::new(SETTLING));
+        let mut settling: JoinSet<Result<(), Failure>> = JoinSet::new();
+        let mut last = Instant::now();
+        while done.settled.load(Ordering::Relaxed) < all {
+            while let Some(settled) = settling.try_join_next() {
+                settled.map_err(|error| Failure::Local(error.to_string()))??;
+            }
+            let frame = stream.message().await?.and_then(|response| response.frame);
+            let Some(Frame::Deliveries(batch)) = frame else {
+                if last.elapsed() > PATIENCE {
+                    return Err(Failure::Local("no events came for a minute".to_owned()));
+                }
+                continue;
+            };
+            last = Instant::now();
+            let ack = note(&batch, &done);
+            let permit = room.clone().acquire_owned().await;
+            let (mut client, done) = (client.clone(), done.clone());
+            let count = ack.len() as u64;
+            let request =
+                v1::SettleRequest { consumer: consumer.clone(), lease_id: batch.lease_id, ack, ..Default::default() };
+            let request = caller.request(request);
+            settling.spawn(async move {
+                let response = client.settle(request).await?.into_inner();
+                drop(permit);
+                done.settled.fetch_add(count - response.failures.len() as u64, Ordering::Relaxed);
+                Ok(())
+            });
+        }
+        while let Some(settled) = settling.join_next().await {
             settled.map_err(|error| Failure::Local(error.to_string()))??;
         }
-        let frame = stream.message().await?.and_then(|response| response.frame);
-        let Some(Frame::Deliveries(batch)) = frame else {
-            if last.elapsed() > PATIENCE {
-                return Err(Failure::Local("no events came for a minute".to_owned()));
-            }
-            continue;
-        };
-        last = Instant::now();
-        let ack = note(&batch, &done);
-        let permit = room.clone().acquire_owned().await;
-        let (mut client, done) = (client.clone(), done.clone());
-        let count = ack.len() as u64;
-        let request =
-            v1::SettleRequest { consumer: consumer.clone(), lease_id: batch.lease_id, ack, ..Default::default() };
-        let request = caller.request(request);
-        settling.spawn(async move {
-            let response = client.settle(request).await?.into_inner();
-            drop(permit);
-            done.settled.fetch_add(count - response.failures.len() as u64, Ordering::Relaxed);
-            Ok(())
-        });
+        Ok(())
     }
-    while let Some(settled) = settling.join_next().await {
-        settled.map_err(|error| Failure::Local(error.to_string()))??;
-    }
-    Ok(())
 }
 
 /// Counts what came, and returns the offsets to acknowledge.
