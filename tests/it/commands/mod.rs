@@ -1,5 +1,6 @@
 //! The command line, as a process of its own against real servers.
 
+mod bench;
 mod codes;
 mod completions;
 mod consumers;
