@@ -65,6 +65,7 @@ async fn traffic(server: &Server) {
     let commit = v1::CommitOffsetRequest { consumer: "billing".into(), offset: 3, epoch };
     admin.consumers().commit_offset(commit).await.unwrap();
     admin.subscribe(from_earliest("orders")).await.unwrap().events(4).await;
+    work(&admin).await;
 
     let get = api::path_of("TopicService", "GetTopic");
     let nobody = Client::anonymous(server).await;
@@ -81,6 +82,18 @@ async fn traffic(server: &Server) {
     ] {
         assert!(!api::is_ok(&raw::send(client, path, raw::frame(b""), &[]).await.status), "{path}");
     }
+}
+
+/// Two deliveries of a queue, of which one is settled.
+async fn work(admin: &Client) {
+    let (name, topic) = ("mailer".to_owned(), "orders".to_owned());
+    let queue = v1::Consumer { name: name.clone(), topic, mode: v1::Mode::Queue.into(), ..Default::default() };
+    let register = v1::RegisterConsumerRequest { consumer: Some(queue), if_not_exists: false };
+    admin.consumers().register_consumer(register).await.unwrap();
+    let poll = v1::PollRequest { consumer: name.clone(), max_events: 2, ..Default::default() };
+    let batch = admin.consumers().poll(poll).await.unwrap().into_inner().deliveries.expect("there are events");
+    let settle = v1::SettleRequest { consumer: name, lease_id: batch.lease_id, ack: vec![1], ..Default::default() };
+    assert_eq!(admin.consumers().settle(settle).await.unwrap().into_inner().failures, []);
 }
 
 /// The name that `# TYPE` has for a sample, and the labels that the sample has of its own.
@@ -101,7 +114,7 @@ on_both_stores! {
         traffic(&server).await;
         let metrics = eventually_within(LOOK, "a look at the lag of consumers", async || {
             let metrics = Metrics::of(&server).await;
-            metrics.text().contains("consumer=\"billing\"").then_some(metrics)
+            metrics.text().contains("consumer=\"mailer\"").then_some(metrics)
         }).await;
         let comments = |kind: &str| -> HashMap<&str, &str> {
             metrics.text().lines().filter_map(|line| line.strip_prefix(kind)?.split_once(' ')).collect()
@@ -155,6 +168,7 @@ on_both_stores! {
             ("eventflow_publish_queue_requests", &[], 0),
             ("eventflow_publish_queue_bytes", &[], 0),
             ("eventflow_commits_total", &[], 1),
+            ("eventflow_settlements_total", &[("outcome", "ack")], 1),
             ("eventflow_calls_total", &method("eventflow.v1.EventService/Publish"), 4),
             ("eventflow_call_duration_seconds_count", &method("eventflow.v1.EventService/Publish")[..1], 4),
             ("eventflow_calls_total", &[("method", "eventflow.v1.ConsumerService/Subscribe"), ("code", "Cancelled")], 2),
