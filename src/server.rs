@@ -73,6 +73,8 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
     let http_gate = Gate::new(http_listener, Spoken::Http, HTTP_CONNECTIONS, shutdown.clone());
     shutdown.spawn(http::serve(http_gate, prometheus, broker.clone(), health.clone()));
 
+    // From here on somebody knows of this process, and may end it.
+    let signalled = signalled();
     record.write(&settings.data_dir)?;
     info!(
         listen = %record.listen, http_listen = %record.http_listen, store = parts.store.kind(),
@@ -85,7 +87,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), StartError> {
     tokio::pin!(end);
     tokio::select! {
         ended = &mut end => return ended,
-        () = signalled() => {}
+        () = signalled => {}
     }
     info!(timeout_s = settings.drain_timeout.as_secs_f64(), "draining");
     health.set_services(false).await;
@@ -147,16 +149,23 @@ fn broker_options(settings: &ServeSettings, server_name: String) -> BrokerOption
     }
 }
 
-/// Completes at SIGTERM or SIGINT.
-async fn signalled() {
-    let wait = async |kind| match signal(kind) {
-        Ok(mut signals) => drop(signals.recv().await),
-        // Without a handler the signal ends the process by itself.
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
+/// Completes at SIGTERM or SIGINT, of which none from now on is missed.
+fn signalled() -> impl Future<Output = ()> {
+    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| {
+        let signals = signal(kind);
+        async move {
+            match signals {
+                Ok(mut signals) => drop(signals.recv().await),
+                // Without a handler the signal ends the process by itself.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    });
+    async move {
+        tokio::select! {
+            () = terminate => {}
+            () = interrupt => {}
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct BenchArgs {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1000))]
     workers: u64,
     /// Deliveries that each worker has at once.
-    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(i32).range(1..=100_000))]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=100_000))]
     in_flight: i32,
     /// Runs, of which the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
