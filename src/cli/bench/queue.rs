@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -32,6 +32,8 @@ struct Done {
     settled: AtomicU64,
     repeated: AtomicU64,
     checksum: AtomicU64,
+    /// When everything was settled; the workers notice it at their next frame only.
+    at: OnceLock<Instant>,
 }
 
 /// One run: events settled a second.
@@ -60,7 +62,7 @@ pub(super) async fn run(target: &Target<'_>, settings: &Settings, keyed: bool) -
     while let Some(worker) = workers.join_next().await {
         worker.map_err(|error| Failure::Local(error.to_string()))??;
     }
-    let elapsed = started.elapsed();
+    let elapsed = done.at.get().map_or(started.elapsed(), |at| at.duration_since(started));
     let settled = done.settled.load(Ordering::Relaxed);
     let verified = verify(&topic, &done)?;
     target.remove(&topic, Some(&topic.name)).await?;
@@ -125,7 +127,10 @@ impl Worker {
             settling.spawn(async move {
                 let response = client.settle(request).await?.into_inner();
                 drop(permit);
-                done.settled.fetch_add(count - response.failures.len() as u64, Ordering::Relaxed);
+                let settled = count - response.failures.len() as u64;
+                if done.settled.fetch_add(settled, Ordering::Relaxed) + settled >= all {
+                    done.at.get_or_init(Instant::now);
+                }
                 Ok(())
             });
         }
