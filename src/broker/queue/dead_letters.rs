@@ -5,8 +5,8 @@ use bytestring::ByteString;
 use crate::{
     broker::{Broker, Stopped},
     domain::{
-        ConsumerId, ConsumerName, DeadLetter, DeadLetters, Event, Mode, Moved, Offset, Permission, Principal,
-        TopicName, limits,
+        Consumer, ConsumerName, DeadLetter, DeadLetters, Event, Mode, Moved, Offset, Permission, Principal, TopicName,
+        limits,
     },
     notify::Control,
     store::StoreError,
@@ -64,13 +64,11 @@ impl Broker {
         if !principal.may_on_consumer(Permission::ReadConsumers, name) {
             return Err(DeadLettersError::Denied { principal: principal.name.clone(), consumer: name.clone() });
         }
-        let known = self.known_queue(name).await?;
-        let mut letters = self.store().dead_letters(known, after, limit.saturating_add(1)).await?;
+        let consumer = self.known_queue(name).await?;
+        let mut letters = self.store().dead_letters(consumer.id, after, limit.saturating_add(1)).await?;
         let mut more = letters.len() > limit;
         letters.truncate(limit);
         let offsets: Vec<_> = letters.iter().map(|letter| letter.offset).collect();
-        let found = self.store().find_consumer(name).await?;
-        let consumer = found.ok_or_else(|| DeadLettersError::NotFound { consumer: name.clone() })?;
         let picked = match offsets.is_empty() {
             true => None,
             false => self.store().pick(consumer.topic_id, &offsets, limits::FRAME_BYTES).await?,
@@ -99,7 +97,7 @@ impl Broker {
         which: DeadLetters,
         validate_only: bool,
     ) -> Result<Moved, DeadLettersError> {
-        let consumer = self.known_queue(name).await?;
+        let consumer = self.known_queue(name).await?.id;
         let redrive = self.change(move |store| async move {
             store.redrive(consumer, &which, limits::DEAD_LETTERS_MOVED, validate_only).await
         });
@@ -117,7 +115,7 @@ impl Broker {
         which: DeadLetters,
         validate_only: bool,
     ) -> Result<Moved, DeadLettersError> {
-        let consumer = self.known_queue(name).await?;
+        let consumer = self.known_queue(name).await?.id;
         let discard = self.change(move |store| async move {
             store.discard(consumer, &which, limits::DEAD_LETTERS_MOVED, validate_only).await
         });
@@ -125,11 +123,11 @@ impl Broker {
     }
 
     /// A consumer in MODE_QUEUE, as it is now.
-    async fn known_queue(&self, name: &ConsumerName) -> Result<ConsumerId, DeadLettersError> {
+    async fn known_queue(&self, name: &ConsumerName) -> Result<Consumer, DeadLettersError> {
         let found = self.store().find_consumer(name).await?;
         let consumer = found.ok_or_else(|| DeadLettersError::NotFound { consumer: name.clone() })?;
         match consumer.settings.mode {
-            Mode::Queue => Ok(consumer.id),
+            Mode::Queue => Ok(consumer),
             Mode::Ordered => Err(DeadLettersError::WrongMode { consumer: name.clone() }),
         }
     }
