@@ -1,9 +1,10 @@
 -- MODE_QUEUE: leases, retries and dead letters.
 --
 -- A lease is one row, not one for each event, since rows that are changed for each event pile up while another
--- session holds a snapshot open. Single events have a row in `pending` only while they wait for another attempt
--- or for their key. The newest lease of a consumer carries how far it is: a row that was changed in place for
--- that would do so as well. Every function locks the consumer's row first and reads the clock after that.
+-- session holds a snapshot open. Single events have a row in `pending` only while they wait for another attempt,
+-- or for a key that is not free again soon. The newest lease of a consumer carries how far it is, and the events
+-- that wait for other keys: a row that was changed in place for that would do so as well. Every function locks the
+-- consumer's row first and reads the clock after that.
 
 create sequence eventflow.lease_ids as bigint;
 
@@ -27,7 +28,9 @@ create table eventflow.leases (
     -- The consumer, when this was its newest lease.
     dispatched bigint not null,
     floor bigint not null,                      -- no lease before it is live
-    waiting bigint not null,                    -- events that wait for their keys
+    held bigint[],                              -- events that wait for their keys, ascending; null: none
+    held_keys bigint[],
+    waiting bigint not null,                    -- more events that wait for their keys, in `pending`
     due_floor timestamptz not null,             -- nothing is due before
     trim_seen bigint not null,                  -- nothing up to here is pending
     primary key (consumer_id, lease_id)
@@ -35,6 +38,8 @@ create table eventflow.leases (
 alter table eventflow.leases alter offsets set compression lz4;
 alter table eventflow.leases alter keys set compression lz4;
 alter table eventflow.leases alter settled set compression lz4;
+alter table eventflow.leases alter held set compression lz4;
+alter table eventflow.leases alter held_keys set compression lz4;
 create index leases_live on eventflow.leases (consumer_id, lease_id) where live;
 
 create table eventflow.pending (
@@ -77,7 +82,8 @@ create table eventflow.deleted_consumers (consumer_id int primary key);
 create type eventflow.queue_v1 as (
     consumer int, topic int, trimmed_to bigint, now timestamptz, lease_us bigint, backoff_us bigint[],
     max_attempts bigint, max_in_flight bigint, revision bigint, paused boolean, skipped_to bigint,
-    newest bigint, dispatched bigint, floor bigint, waiting bigint, due_floor timestamptz, trim_seen bigint
+    newest bigint, dispatched bigint, floor bigint, holds boolean, waiting bigint, due_floor timestamptz,
+    trim_seen bigint
 );
 
 -- Locks a consumer and reads it and its newest lease; null if there is none, or it is in the other mode.
@@ -93,7 +99,8 @@ begin
     if not found or c.mode <> 'queue' then
         return null;
     end if;
-    select n.lease_id, n.dispatched, n.floor, n.waiting, n.due_floor, n.trim_seen, n.made
+    select n.lease_id, n.dispatched, n.floor, n.held is not null as holds, n.waiting, n.due_floor,
+            n.trim_seen, n.made
         into l from eventflow.leases n where n.consumer_id = p_consumer order by n.lease_id desc limit 1;
     q.consumer := c.id;
     q.topic := c.topic_id;
@@ -107,6 +114,7 @@ begin
     q.newest := coalesce(l.lease_id, 0);
     q.dispatched := coalesce(l.dispatched, c.stored);
     q.floor := coalesce(l.floor, 0);
+    q.holds := coalesce(l.holds, false);
     q.waiting := coalesce(l.waiting, 0);
     q.due_floor := coalesce(l.due_floor, '-infinity');
     q.trim_seen := coalesce(l.trim_seen, 0);
@@ -304,20 +312,24 @@ begin
 end $$;
 
 -- Notes how far a consumer is, without a lease.
-create function eventflow.queue_note_v1(q eventflow.queue_v1) returns void language plpgsql volatile as $$
-begin
+create function eventflow.queue_note_v1(q eventflow.queue_v1, p_held bigint[], p_held_keys bigint[])
+    returns bigint language sql volatile
+as $$
     insert into eventflow.leases
-            (consumer_id, lease_id, made, until, ended, live, dispatched, floor, waiting, due_floor, trim_seen)
+            (consumer_id, lease_id, made, until, ended, live, dispatched, floor, held, held_keys, waiting, due_floor,
+            trim_seen)
         values (q.consumer, nextval('eventflow.lease_ids'), q.now, q.now, q.now, false,
-            q.dispatched, q.floor, q.waiting, q.due_floor, q.trim_seen);
-end $$;
+            q.dispatched, q.floor, p_held, p_held_keys, q.waiting, q.due_floor, q.trim_seen)
+        returning lease_id
+$$;
 
 -- Leases events to takers. See `QueueStore::claim`.
 create function eventflow.queue_claim_v1(
     p_consumer int, p_revision bigint, p_server uuid, p_after bigint, p_up_to bigint,
-    p_offsets bigint[], p_keys bigint[], p_tokens uuid[], p_streams uuid[], p_max int[],
+    p_offsets bigint[], p_keys bigint[], p_newest bigint, p_free int[], p_tokens uuid[], p_streams uuid[], p_max int[],
     p_repeated boolean, p_note boolean,
-    out outcome text, out dispatched bigint, out in_flight int[], out alone_waiting int, out is_full boolean,
+    out outcome text, out newest bigint, out judged boolean, out busy bigint[], out held bigint[],
+    out held_keys bigint[], out dispatched bigint, out in_flight int[], out alone_waiting int, out is_full boolean,
     out next_us bigint, out tokens uuid[], out lease_ids bigint[], out remaining_us bigint[], out alones boolean[],
     out counts int[], out offsets bigint[], out attempts int[]
 ) language plpgsql volatile
@@ -335,7 +347,6 @@ declare
     made record;
     due record;
     fresh record;
-    busy bigint[];
     share int;
     hungry int;
     first int;
@@ -343,14 +354,23 @@ declare
     new_lease bigint;
     next_due timestamptz;
     next_end timestamptz;
+    next_spill timestamptz;
     lowest bigint;
-    waited bigint := 0;
+    holding bigint[];
+    holding_keys bigint[];
+    was_holding bigint[];
 begin
     q := eventflow.queue_lock_v1(p_consumer);
     if q.consumer is null then
         outcome := 'not_found';
         return;
     end if;
+    if q.holds then
+        select n.held, n.held_keys into holding, holding_keys
+            from eventflow.leases n where n.consumer_id = p_consumer and n.lease_id = q.newest;
+    end if;
+    was_holding := holding;
+    judged := q.newest is distinct from p_newest;
     tokens := '{}'; lease_ids := '{}'; remaining_us := '{}'; alones := '{}'; counts := '{}';
     offsets := '{}'; attempts := '{}'; alone_waiting := 0;
     perform eventflow.queue_expire_v1(q);
@@ -386,6 +406,14 @@ begin
         q.dispatched := q.trimmed_to;
     end if;
     if q.trimmed_to > q.trim_seen then
+        i := width_bucket(q.trimmed_to, holding);
+        if i > 0 then
+            judged := true;
+            perform eventflow.queue_spill_v1(q, holding[: i], holding_keys[: i]);
+            q.waiting := q.waiting + i;
+            holding := nullif(holding[i + 1 :], '{}');
+            holding_keys := nullif(holding_keys[i + 1 :], '{}');
+        end if;
         select array_agg(p."offset") as o, array_agg(p.key) as k, count(*) filter (where p.waits) as waited
             into due
             from eventflow.pending p
@@ -394,10 +422,9 @@ begin
         if due.o is not null then
             perform eventflow.queue_bury_v1(q, due.o, array_fill('trimmed'::text, array[cardinality(due.o)]));
             -- One of the same key may be leased.
-            busy := eventflow.queue_busy_v1(q);
             perform eventflow.queue_free_v1(p_consumer, due.o,
-                array(select case when u.k <> all (busy) then u.k end
-                    from unnest(due.k) with ordinality u(k, n) order by u.n), q.now);
+                array(select case when u.k <> all (l.busy) then u.k end
+                    from eventflow.queue_busy_v1(q) l(busy), unnest(due.k) with ordinality u(k, n) order by u.n), q.now);
             q.waiting := q.waiting - due.waited;
         end if;
         q.trim_seen := q.trimmed_to;
@@ -416,11 +443,12 @@ begin
             array_agg(coalesce(h.alone, false) order by s.n) as alone
         into takers
         from unnest(p_streams) with ordinality s(stream, n)
-        left join lateral (
-            select sum(cardinality(n.offsets)) as open, bool_or(n.alone) as alone
+        left join (
+            select n.stream, sum(cardinality(n.offsets)) as open, bool_or(n.alone) as alone
             from eventflow.leases n
-            where n.consumer_id = p_consumer and n.lease_id >= q.floor and n.live and n.stream = s.stream
-        ) h on true;
+            where n.consumer_id = p_consumer and n.lease_id >= q.floor and n.live
+            group by n.stream
+        ) h on h.stream = s.stream;
     in_flight := coalesce(takers.open, '{}');
     room := q.max_in_flight - live.total;
     lowest := live.lowest;
@@ -435,7 +463,7 @@ begin
                     where p.consumer_id = p_consumer and p.due >= q.due_floor and p.due <= q.now and p.alone
                     order by p.due, p."offset" limit 1;
                 exit when not found;
-                exit when not eventflow.queue_waits_v1(p_consumer, due."offset", due.key);
+                exit when not eventflow.queue_waits_v1(p_consumer, due."offset", due.key, holding, holding_keys);
                 update eventflow.pending p set due = null where p.consumer_id = p_consumer and p."offset" = due."offset";
             end loop;
             continue when due."offset" is null;
@@ -467,22 +495,32 @@ begin
         room := greatest(0, least(room, (select coalesce(sum(r), 0) from unnest(rooms) r)));
 
         -- Then what is due, and what was never delivered.
-        select * into due from eventflow.queue_due_v1(q, room);
+        select * into due from eventflow.queue_due_v1(q, room, holding, holding_keys);
         q.waiting := q.waiting - due.waited;
         select * into fresh
             from eventflow.queue_fresh_v1(q, room - cardinality(due.offsets), p_after, p_up_to, p_offsets, p_keys,
-                due.keys);
+                due.keys, case when not judged then p_free end, holding, holding_keys);
+        judged := fresh.judged;
+        busy := fresh.busy;
         q.dispatched := fresh.dispatched;
-        waited := fresh.waited;
-        q.waiting := q.waiting + waited;
+        holding := fresh.held;
+        holding_keys := fresh.held_keys;
+        q.waiting := q.waiting + fresh.spilled;
+        next_spill := fresh.stuck_until;
         if cardinality(due.offsets) + cardinality(fresh.offsets) > 0 then
-            select coalesce(array_agg(u.o order by u.o), '{}') as o, array_agg(u.k order by u.o) as k,
+            if due.offsets = '{}' then
+                select fresh.offsets as o, fresh.keys as k, array_fill(1, array[cardinality(fresh.offsets)]) as a,
+                        '{}'::boolean[] as r
+                    into made;
+            else
+                select coalesce(array_agg(u.o order by u.o), '{}') as o, array_agg(u.k order by u.o) as k,
                     array_agg(u.a order by u.o) as a, array_agg(u.r order by u.o) as r
                 into made
                 from (
                     select d.o, d.k, d.a, d.r from unnest(due.offsets, due.keys, due.numbers, due.retries) d(o, k, a, r)
                     union all select f.o, f.k, 1, false from unnest(fresh.offsets, fresh.keys) f(o, k)
                 ) u;
+            end if;
             first := 1;
             hungry := (select count(*) from unnest(rooms) r where r > 0);
             -- Those with the least room first, so that the others can take what is left.
@@ -523,7 +561,7 @@ begin
         alone_waiting := (select count(*) from (
             select from eventflow.pending p
                 where p.consumer_id = p_consumer and p.due >= q.due_floor and p.due <= q.now and p.alone
-                    and not eventflow.queue_waits_v1(p_consumer, p."offset", p.key)
+                    and not eventflow.queue_waits_v1(p_consumer, p."offset", p.key, holding, holding_keys)
                 limit cardinality(p_tokens)) a);
     end if;
 
@@ -531,26 +569,29 @@ begin
     if new_lease is not null then
         update eventflow.leases n
             set dispatched = q.dispatched, floor = q.floor, waiting = q.waiting, due_floor = q.due_floor,
-                trim_seen = q.trim_seen
+                trim_seen = q.trim_seen, held = holding, held_keys = holding_keys
             where n.consumer_id = p_consumer and n.lease_id = new_lease
-                and (n.dispatched, n.floor, n.waiting, n.trim_seen)
-                    is distinct from (q.dispatched, q.floor, q.waiting, q.trim_seen);
-    elsif q.waiting <> was.waiting or q.dispatched > was.dispatched and (p_note or q.trimmed_to > was.dispatched)
-        or waited > 0 or q.trim_seen > was.trim_seen
+                and (holding is not null or (n.dispatched, n.floor, n.waiting, n.trim_seen)
+                    is distinct from (q.dispatched, q.floor, q.waiting, q.trim_seen));
+    elsif holding is distinct from was_holding or q.waiting <> was.waiting or q.trim_seen > was.trim_seen
+        or q.dispatched > was.dispatched and (p_note or q.trimmed_to > was.dispatched)
     then
-        perform eventflow.queue_note_v1(q);
+        new_lease := eventflow.queue_note_v1(q, holding, holding_keys);
     elsif outcome = 'claimed' then
         q.dispatched := was.dispatched;
     end if;
+    newest := coalesce(new_lease, q.newest);
+    held := holding;
+    held_keys := holding_keys;
     dispatched := q.dispatched;
     is_full := live.total + given >= q.max_in_flight;
     -- What is due already waits for room, and for a settlement with that.
     select p.due into next_due from eventflow.pending p
         where p.consumer_id = p_consumer and p.due > q.now order by p.due limit 1;
-    if new_lease is not null then
+    if given > 0 then
         next_end := least(next_end, eventflow.after_us_v1(q.now, q.lease_us));
     end if;
-    next_us := ceil(extract(epoch from least(next_due, next_end) - q.now) * 1000000);
+    next_us := ceil(extract(epoch from least(next_due, next_end, next_spill) - q.now) * 1000000);
 end $$;
 
 -- The keys of what is leased.
@@ -563,19 +604,22 @@ as $$
         where n.consumer_id = q.consumer and n.lease_id >= q.floor and n.live and k is not null)
 $$;
 
--- Whether an event of this key has to wait for one that was redriven.
-create function eventflow.queue_waits_v1(p_consumer int, p_offset bigint, p_key bigint) returns boolean
-    language sql stable
+-- Whether an event of this key has to wait for one that was redriven, or is held.
+create function eventflow.queue_waits_v1(
+    p_consumer int, p_offset bigint, p_key bigint, p_held bigint[], p_held_keys bigint[]
+) returns boolean language sql stable
 as $$
-    select p_key is not null and exists (
-        select from eventflow.pending r
-        where r.consumer_id = p_consumer and r.key = p_key and r.redriven and r."offset" < p_offset)
+    select p_key is not null and (
+        exists (
+            select from eventflow.pending r
+            where r.consumer_id = p_consumer and r.key = p_key and r.redriven and r."offset" < p_offset)
+        or exists (select from unnest(p_held, p_held_keys) h(o, k) where h.k = p_key and h.o < p_offset))
 $$;
 
 -- Takes events that are due, at most `p_room`. Those that were never sent need no row any more. Events of one
 -- key are due together only if one of them was redriven; then the later ones go on waiting.
 create function eventflow.queue_due_v1(
-    q eventflow.queue_v1, p_room bigint,
+    q eventflow.queue_v1, p_room bigint, p_held bigint[], p_held_keys bigint[],
     out offsets bigint[], out keys bigint[], out numbers int[], out retries boolean[], out waited bigint
 ) language plpgsql volatile
     set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
@@ -591,7 +635,7 @@ begin
                 select p."offset" as o, p.key as k from eventflow.pending p
                 where p.consumer_id = q.consumer and p.due >= q.due_floor and p.due <= q.now and not p.alone
                 order by p.due, p."offset" limit p_room
-            ) d where eventflow.queue_waits_v1(q.consumer, d.o, d.k));
+            ) d where eventflow.queue_waits_v1(q.consumer, d.o, d.k, p_held, p_held_keys));
         exit when back = '{}';
         update eventflow.pending p set due = null where p.consumer_id = q.consumer and p."offset" = any (back);
     end loop;
@@ -609,69 +653,145 @@ begin
     end if;
 end $$;
 
--- Takes candidates, at most `p_room`, in order. Those whose key is not free are noted as waiting for it, as long
--- as not too many wait; from the first on that cannot be noted, nothing is taken.
+-- Gives events that wait for their keys rows in `pending`.
+create function eventflow.queue_spill_v1(q eventflow.queue_v1, p_offsets bigint[], p_keys bigint[])
+    returns void language sql volatile
+as $$
+    insert into eventflow.pending (consumer_id, "offset", key, waits, attempts)
+        select q.consumer, u.o, u.k, true, 0 from unnest(p_offsets, p_keys) u(o, k)
+$$;
+
+-- Takes events that are held and candidates, at most `p_room`, in order. Candidates whose key is not free are
+-- held. When that are too many, those get rows whose key will not be free soon; nothing is taken from the first on
+-- that cannot be held (others may get rows at `stuck_until`). By their places, `p_free` are those whose keys are not leased and that come
+-- first among those of their key; if that is null, or may not be so any more, it is found out here (`judged`).
 create function eventflow.queue_fresh_v1(
     q eventflow.queue_v1, p_room bigint, p_after bigint, p_up_to bigint, p_offsets bigint[], p_keys bigint[],
-    p_taken bigint[], out offsets bigint[], out keys bigint[], out dispatched bigint, out waited bigint
+    p_taken bigint[], p_free int[], inout held bigint[], inout held_keys bigint[],
+    out judged boolean, out busy bigint[], out offsets bigint[], out keys bigint[], out dispatched bigint,
+    out spilled bigint, out stuck_until timestamptz
 ) language plpgsql volatile
     set enable_seqscan = off set enable_hashjoin = on set enable_nestloop = off set enable_mergejoin = off
     set enable_bitmapscan = off
     set jit = off
 as $$
 declare
-    busy bigint[];
-    held record;
-    cut bigint;
+    -- They are written with each claim and judged again by the next.
+    max_held constant int := 2048;
+    max_waiting constant int := 100000;
+    -- A key of a lease that has lasted so long is not free soon.
+    long constant interval := '1 second';
+    covers boolean := q.dispatched >= p_after and q.dispatched <= p_up_to;
+    were_held int := coalesce(cardinality(held), 0);
+    seen int;
+    all_offsets bigint[];
+    all_keys bigint[];
+    free int[];
+    taken int;
+    last int;
+    rest record;
+    slow int[] := '{}';
+    has_pending boolean;
 begin
     offsets := '{}';
     dispatched := q.dispatched;
-    waited := 0;
-    if q.dispatched < p_after or q.dispatched > p_up_to then
+    spilled := 0;
+    judged := p_free is null;
+    seen := case when covers then width_bucket(q.dispatched, p_offsets) else cardinality(p_offsets) end;
+    p_offsets := p_offsets[seen + 1 :];
+    p_keys := p_keys[seen + 1 :];
+    if p_room <= 0 or held is null and (p_keys is null or not covers) then
+        if covers then
+            offsets := p_offsets[: p_room];
+            dispatched := coalesce(p_offsets[cardinality(offsets) + 1] - 1, p_up_to);
+        end if;
         return;
     end if;
-    if p_keys is null then
-        select coalesce(array_agg(u.o), '{}') into offsets
-            from (select c.o from unnest(p_offsets) c(o) where c.o > q.dispatched limit p_room) u;
-        cut := (select min(c.o) from unnest(p_offsets) c(o)
-            where c.o > coalesce(offsets[cardinality(offsets)], q.dispatched));
-        dispatched := coalesce(cut - 1, p_up_to);
-        return;
+
+    -- By place: of each key that is not taken the first, if nothing of the key is pending before it.
+    all_offsets := held || p_offsets;
+    all_keys := held_keys || coalesce(p_keys, array_fill(null::bigint, array[cardinality(p_offsets)]));
+    judged := p_free is null or seen > 0 or not covers or coalesce(array_remove(p_taken, null) <> '{}', false);
+    if judged then
+        busy := eventflow.queue_busy_v1(q);
+        free := array(
+            select min(u.n)::int as n from (
+                select 0::bigint as n, b.k from unnest(busy) b(k)
+                union all select 0, t.k from unnest(p_taken) t(k)
+                union all select e.n, e.k from unnest(all_keys) with ordinality e(k, n)
+            ) u where u.k is not null group by u.k having min(u.n) > 0
+            union all select e.n::int from unnest(all_keys) with ordinality e(k, n) where e.k is null
+            order by n);
+    else
+        free := p_free;
     end if;
-    busy := eventflow.queue_busy_v1(q) || array_remove(p_taken, null);
-    with candidates as materialized (
-        select u.o, u.k, row_number() over (partition by u.k order by u.o) as nth
-            from unnest(p_offsets, p_keys) u(o, k) where u.o > q.dispatched
-    ), judged as materialized (
+    has_pending := exists (select from eventflow.pending p where p.consumer_id = q.consumer);
+    if has_pending then
         -- Looked up key by key, whatever the planner thinks of the table; the newest ones are those that wait.
-        select c.o, c.k, c.k is null or (c.nth = 1 and b.k is null and (
+        free := array(
+            select f.n from unnest(free) f(n)
+            where all_keys[f.n] is null or (
                 select p.key from eventflow.pending p
-                where p.consumer_id = q.consumer and p.key >= c.k and p.key <= c.k
-                order by p.key desc, p."offset" desc limit 1) is null) as free
-            from candidates c left join (select distinct k from unnest(busy) k) b on b.k = c.k
-    ), counted as (
-        select j.o, j.k, j.free,
-                count(*) filter (where j.free) over (order by j.o) as n_free,
-                count(*) filter (where not j.free) over (order by j.o) as n_waiting
-            from judged j
-    ), decided as (
-        select d.o, d.k, d.free,
-                (d.n_free < p_room or d.free and d.n_free = p_room) and q.waiting + d.n_waiting <= 100000 as takes
-            from counted d
-    )
-    select coalesce(array_agg(d.o order by d.o) filter (where d.takes and d.free), '{}') as free_o,
-            array_agg(d.k order by d.o) filter (where d.takes and d.free) as free_k,
-            array_agg(d.o) filter (where d.takes and not d.free) as wait_o,
-            array_agg(d.k) filter (where d.takes and not d.free) as wait_k,
-            min(d.o) filter (where not d.takes) as cut
-        into held from decided d;
-    offsets := held.free_o;
-    keys := held.free_k;
-    dispatched := coalesce(held.cut - 1, p_up_to);
-    if held.wait_o is not null then
-        insert into eventflow.pending (consumer_id, "offset", key, waits, attempts)
-            select q.consumer, u.o, u.k, true, 0 from unnest(held.wait_o, held.wait_k) u(o, k);
-        waited := cardinality(held.wait_o);
+                where p.consumer_id = q.consumer and p.key >= all_keys[f.n]
+                    and (p.key, p."offset") < (all_keys[f.n], all_offsets[f.n])
+                order by p.key desc, p."offset" desc limit 1) is null);
+    end if;
+    taken := least(cardinality(free), p_room);
+    last := greatest(were_held, case when taken = p_room then free[taken] else cardinality(all_offsets) end);
+    select coalesce(array_agg(u.n), '{}') as places, coalesce(array_agg(u.o), '{}') as offsets,
+            coalesce(array_agg(u.k), '{}') as keys
+        into rest
+        from (
+            select e.n::int as n, e.o, e.k
+            from unnest(all_offsets[: last], all_keys[: last]) with ordinality e(o, k, n)
+            left join unnest(free[: taken]) f(n) on f.n = e.n
+            where f.n is null order by e.n
+        ) u;
+    if cardinality(rest.places) > max_held and (has_pending or exists (
+        select from eventflow.leases l
+        where l.consumer_id = q.consumer and l.lease_id >= q.floor and l.live and l.made < q.now - long))
+    then
+        slow := array(
+            select e.n::int from unnest(rest.keys) with ordinality e(k, n)
+            left join (
+                select distinct b.k from eventflow.leases l, unnest(l.keys) b(k)
+                where l.consumer_id = q.consumer and l.lease_id >= q.floor and l.live and l.made < q.now - long
+            ) s on s.k = e.k
+            where s.k is not null or has_pending and (
+                select p.key from eventflow.pending p where p.consumer_id = q.consumer and p.key >= e.k and p.key <= e.k
+                order by p.key, p."offset" limit 1) is not null
+            order by e.n limit greatest(max_waiting - max_held - q.waiting, 0));
+        slow := array(select rest.places[s.n] from unnest(slow) s(n));
+        select coalesce(array_agg(u.p), '{}') as places, coalesce(array_agg(u.o), '{}') as offsets,
+                coalesce(array_agg(u.k), '{}') as keys
+            into rest
+            from (
+                select e.p, e.o, e.k from unnest(rest.places, rest.offsets, rest.keys) e(p, o, k)
+                left join unnest(slow) s(p) on s.p = e.p
+                where s.p is null order by e.p
+            ) u;
+    end if;
+    if cardinality(rest.places) > max_held then
+        if q.waiting + cardinality(slow) < max_waiting - max_held then
+            stuck_until := q.now + long;
+        end if;
+        last := greatest(were_held, rest.places[max_held + 1] - 1);
+        taken := least(taken, width_bucket(last, free));
+        rest.offsets := rest.offsets[: width_bucket(last, rest.places)];
+        rest.keys := rest.keys[: cardinality(rest.offsets)];
+    end if;
+    slow := slow[: width_bucket(last, slow)];
+    spilled := cardinality(slow);
+    if spilled > 0 then
+        perform eventflow.queue_spill_v1(q, array(select all_offsets[s.p] from unnest(slow) s(p)),
+            array(select all_keys[s.p] from unnest(slow) s(p)));
+    end if;
+    offsets := array(select all_offsets[f.n] from unnest(free[: taken]) f(n));
+    keys := array(select all_keys[f.n] from unnest(free[: taken]) f(n));
+    held := nullif(rest.offsets, '{}');
+    held_keys := nullif(rest.keys, '{}');
+    if covers then
+        dispatched := coalesce(all_offsets[last + 1] - 1, p_up_to);
     end if;
 end $$;
 
@@ -745,17 +865,19 @@ declare
     kinds int[];
     errors text[];
     delays bigint[];
+    frees boolean;
 begin
     q := eventflow.queue_lock_v1(p_consumer);
     if q.consumer is null then
         outcome := 'not_found';
         return;
     end if;
+    frees := q.waiting > 0 or eventflow.queue_has_redriven_v1(p_consumer);
     outcome := 'settled';
     failed := '{}';
     causes := '{}';
     lease_us := q.lease_us;
-    news := eventflow.queue_expire_v1(q) or q.max_in_flight <= (
+    news := eventflow.queue_expire_v1(q) or q.holds or q.max_in_flight <= (
         select coalesce(sum(cardinality(n.offsets)), 0) from eventflow.leases n
         where n.consumer_id = p_consumer and n.lease_id >= q.floor and n.live);
     for i in 1 .. coalesce(cardinality(p_leases), 0) loop
@@ -814,7 +936,9 @@ begin
                     where g.o = any (back) order by g.n), kinds, errors, delays);
                 news := true;
             end if;
-            news := eventflow.queue_free_v1(p_consumer, gone, gone_keys, q.now) > 0 or news;
+            if frees then
+                news := eventflow.queue_free_v1(p_consumer, gone, gone_keys, q.now) > 0 or news;
+            end if;
         end if;
         first := last + 1;
     end loop;
@@ -877,11 +1001,11 @@ create function eventflow.queue_status_v1(p_consumers int[])
     set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
     set jit = off
 as $$
-    select c.id, coalesce(least(o.lowest, w.lowest) - 1, n.dispatched, c.stored), o.leased, w.failed + o.over,
+    select c.id, coalesce(least(o.lowest, w.lowest, n.held) - 1, n.dispatched, c.stored), o.leased, w.failed + o.over,
             (select count(*) from eventflow.dead_letters d where d.consumer_id = c.id)
         from eventflow.consumers c
         left join lateral (
-            select l.dispatched, l.floor from eventflow.leases l
+            select l.dispatched, l.floor, l.held[1] as held from eventflow.leases l
             where l.consumer_id = c.id order by l.lease_id desc limit 1
         ) n on true
         cross join lateral (
@@ -916,7 +1040,7 @@ as $$
 declare
     q eventflow.queue_v1;
     chosen bigint[];
-    leased bigint[];
+    coming bigint[];
     busy bigint[];
 begin
     q := eventflow.queue_lock_v1(p_consumer);
@@ -936,19 +1060,22 @@ begin
         where d.consumer_id = p_consumer and (p_offsets is null or d."offset" = any (p_offsets))
         order by d."offset" limit p_limit);
     select coalesce(array_agg(u.o), '{}'), coalesce(array_agg(u.k) filter (where u.k is not null), '{}')
-        into leased, busy
+        into coming, busy
         from eventflow.leases n, unnest(n.offsets, n.keys) u(o, k)
         where n.consumer_id = p_consumer and n.lease_id >= q.floor and n.live;
+    coming := coming || (select n.held from eventflow.leases n
+        where n.consumer_id = p_consumer and n.lease_id = q.newest);
     insert into eventflow.pending (consumer_id, "offset", key, due, redriven, attempts)
         select p_consumer, d."offset", d.key_hash, case when d.key_hash is null then q.now end, true, 0
             from eventflow.dead_letters d
             where d.consumer_id = p_consumer and d."offset" = any (chosen) and d."offset" <= q.dispatched
-                and d."offset" <> all (leased)
+                and d."offset" <> all (coming)
         on conflict do nothing;
     update eventflow.pending p set due = q.now
         where p.consumer_id = p_consumer and p.due is null and p.lease_id is null and p."offset" = any (array(
             select (select a."offset" from eventflow.pending a
-                where a.consumer_id = p_consumer and a.key = k.key_hash order by a."offset" limit 1)
+                where a.consumer_id = p_consumer and a.key <= k.key_hash and (a.key, a."offset") >= (k.key_hash, 0)
+                order by a.key, a."offset" limit 1)
             from (
                 select distinct d.key_hash from eventflow.dead_letters d
                 where d.consumer_id = p_consumer and d."offset" = any (chosen) and d.key_hash is not null
@@ -1050,7 +1177,7 @@ begin
             where n.consumer_id = p_consumer and n.lease_id >= q.floor and n.live;
         q.dispatched := p_offset;
         q.waiting := 0;
-        perform eventflow.queue_note_v1(q);
+        perform eventflow.queue_note_v1(q, null, null);
     end if;
     return eventflow.seek_consumer_v1(p_consumer, p_offset);
 end $$;

@@ -9,6 +9,7 @@ mod event;
 mod filter;
 mod identity;
 mod invalid;
+mod key_view;
 pub mod limits;
 mod name;
 mod offset;
@@ -28,13 +29,14 @@ pub use event::{Attributes, Event, EventBody, NewEvent, Payload};
 pub use filter::{Filter, TypePattern};
 pub use identity::{ContentHash, IdKey, Identity};
 pub use invalid::{Invalid, Violation};
+pub use key_view::KeyView;
 pub use name::{NAME_RULE, check_name};
 pub use offset::{Bounds, Offset};
 pub use permission::{Access, Permission};
 pub use principal::{Caller, CredentialRef, Principal, ProducerName, Role, Username};
 pub use queue::{
-    Attempt, Candidate, Claimed, DeadCause, DeadLetter, DeadLetters, KeyHash, LeaseId, Leased, Moved, QueueClaim,
-    QueueStatus, Release, Settled, Settlement, Taker, Unsettled, Verdict,
+    Attempt, Candidate, Claimed, DeadCause, DeadLetter, DeadLetters, KeyHash, Known, LeaseId, Leased, Moved,
+    QueueClaim, QueueStatus, Release, Settled, Settlement, Taker, Unsettled, Verdict,
 };
 pub use server::RunningServer;
 pub use time::Timestamp;

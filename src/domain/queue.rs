@@ -64,6 +64,8 @@ pub struct QueueClaim {
     pub after: Offset,
     /// The events after `after` up to `up_to` that pass the consumer's filter, in order.
     pub candidates: Vec<Candidate>,
+    /// What the server knows of the keys that are leased.
+    pub known: Option<Known>,
     /// Who gets them; possibly nobody, to look for changes only.
     pub takers: Vec<Taker>,
     /// The claim may have been sent before: what it got then is to be found again.
@@ -72,9 +74,27 @@ pub struct QueueClaim {
     pub note: bool,
 }
 
+/// Which events' keys are free, for all that a server knows; it stands while no other server leases anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The consumer's newest lease, as of which it is known.
+    pub newest: LeaseId,
+    /// Places in the events that are held, followed by the candidates: those whose key is not leased, and that are
+    /// the first of their key.
+    pub free: Vec<usize>,
+}
+
 /// What a claim got.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claimed {
+    /// The consumer's newest lease; `None`: the store needs to be told nothing.
+    pub newest: Option<LeaseId>,
+    /// What was [known](QueueClaim::known) did not stand.
+    pub judged: bool,
+    /// The keys that were leased before, if they had to be found out.
+    pub busy: Option<Vec<KeyHash>>,
+    /// Events that wait for their keys, as far as they are held for the next claim, in order.
+    pub held: Vec<Candidate>,
     /// Every event up to here was dispatched, or left out by the filter.
     pub dispatched: Offset,
     /// New leases, at most one for each taker.

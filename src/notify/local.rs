@@ -31,6 +31,8 @@ impl Notifier for LocalNotifier {
         self.hub.control(message);
     }
 
+    fn tell_others(&self, _message: Control) {}
+
     fn state(&self) -> watch::Receiver<NotifierState> {
         self.state.subscribe()
     }

@@ -28,6 +28,9 @@ pub trait Notifier: Send + Sync + std::fmt::Debug + 'static {
     /// Tells all servers, this one included, that something changed. It never waits and never fails.
     fn control(&self, message: Control);
 
+    /// As [`control`](Self::control), for the other servers only.
+    fn tell_others(&self, message: Control);
+
     /// Whether wake-ups from other servers can be relied on.
     fn state(&self) -> watch::Receiver<NotifierState>;
 

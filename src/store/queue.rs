@@ -18,7 +18,8 @@ use crate::domain::{
 ///
 /// An event can be delivered if it is the lowest unsettled one of its key and none of its key is leased; events
 /// without a key can be always. No more than [`WAITING_MAX`] events wait for their keys; beyond that,
-/// nothing more is dispatched that would have to wait.
+/// nothing more is dispatched that would have to wait. A store may let fewer of them wait, for a second at most
+/// from when their keys were leased, since most keys are free again soon.
 ///
 /// A lease whose time is over, or whose server is not alive ([`ServerStore`](super::ServerStore)), is lost:
 /// each call of [`claim`](Self::claim) and [`settle`](Self::settle) first takes its events back, each of

@@ -13,8 +13,12 @@ use crate::{
 
 /// Candidates are looked for no further than this, for a claim takes time in their number.
 const CANDIDATES: usize = 4096;
+/// A claim is offered at least so many.
+const LEAST: usize = 512;
 /// And no further than events of so many bytes, which are in memory until they are sent.
 const BYTES: usize = 16 << 20;
+/// Segments of events that wait for their keys are in memory as long as all have no more bytes.
+const KEPT_BYTES: usize = 32 << 20;
 /// Events that are looked at before the claim goes on with what was found, so that a filter that selects
 /// little lets retries pass.
 const LOOKED_AT: u64 = 50_000;
@@ -28,6 +32,8 @@ pub(super) struct Ahead {
     /// Everything up to here was looked at.
     up_to: Offset,
     candidates: VecDeque<(Candidate, usize)>,
+    /// So many of them the next claim may take, for all that the last one says.
+    promising: usize,
     bytes: usize,
     segments: VecDeque<Arc<Segment>>,
     /// The rest of a segment that has more than was wanted.
@@ -50,7 +56,7 @@ pub(super) enum Looked {
 impl Ahead {
     pub(super) fn new(topic: TopicName, after: Offset) -> Self {
         let (candidates, segments) = (VecDeque::new(), VecDeque::new());
-        Self { topic, after, up_to: after, candidates, bytes: 0, segments, rest: None }
+        Self { topic, after, up_to: after, candidates, promising: CANDIDATES, bytes: 0, segments, rest: None }
     }
 
     pub(super) fn after(&self) -> Offset {
@@ -65,14 +71,16 @@ impl Ahead {
         self.candidates.is_empty()
     }
 
-    pub(super) fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
-        self.segments.iter()
+    /// The segment of an event, if it is here.
+    pub(super) fn segment_of(&self, offset: Offset) -> Option<Arc<Segment>> {
+        let place = self.segments.partition_point(|segment| segment.last() < offset);
+        self.segments.get(place).filter(|segment| segment.first() <= offset).cloned()
     }
 
-    /// The candidates for a claim of at most `wanted`. There are more of them than that if some must wait
-    /// for their keys.
+    /// The candidates for a claim of at most `wanted`. There are more of them than that if some must wait for their
+    /// keys, and fewer if the last claim was stopped by those: the store looks at each.
     pub(super) fn candidates(&self, wanted: usize) -> (Vec<Candidate>, Offset) {
-        let take = wanted.saturating_mul(2).clamp(64, CANDIDATES);
+        let take = wanted.saturating_mul(2).min(self.promising).clamp(LEAST, CANDIDATES);
         let taken: Vec<_> = self.candidates.iter().take(take).map(|(candidate, _)| *candidate).collect();
         let up_to = match taken.last() {
             Some(last) if taken.len() < self.candidates.len() => last.offset,
@@ -81,20 +89,30 @@ impl Ahead {
         (taken, up_to)
     }
 
-    /// Everything up to `dispatched` was dispatched, here or elsewhere.
-    pub(super) fn dispatched(&mut self, dispatched: Offset) {
+    /// Everything up to `dispatched` was dispatched, here or elsewhere, but for what is held.
+    pub(super) fn dispatched(&mut self, dispatched: Offset, held: &[Candidate]) {
         if dispatched > self.up_to || dispatched < self.after {
             *self = Self::new(self.topic.clone(), dispatched);
             return;
         }
+        let before = self.candidates.len();
         while let Some((candidate, size)) = self.candidates.front()
             && candidate.offset <= dispatched
         {
             self.bytes -= size;
             self.candidates.pop_front();
         }
-        while self.segments.front().is_some_and(|segment| segment.last() <= dispatched) {
-            self.segments.pop_front();
+        let taken = before - self.candidates.len();
+        self.promising = (taken + taken / 2).clamp(LEAST, CANDIDATES);
+        self.segments.retain(|segment| {
+            let place = held.partition_point(|candidate| candidate.offset < segment.first());
+            segment.last() > dispatched || held.get(place).is_some_and(|candidate| candidate.offset <= segment.last())
+        });
+        let mut bytes: usize = self.segments.iter().map(|segment| segment.bytes()).sum();
+        while bytes > KEPT_BYTES
+            && let Some(oldest) = self.segments.pop_front_if(|segment| segment.last() <= dispatched)
+        {
+            bytes -= oldest.bytes();
         }
         self.after = dispatched;
     }
@@ -107,7 +125,7 @@ impl Ahead {
         wanted: usize,
         mark: Mark,
     ) -> Result<Looked, Arc<StoreError>> {
-        let wanted = wanted.saturating_mul(2).clamp(64, CANDIDATES);
+        let wanted = wanted.saturating_mul(2).clamp(LEAST, CANDIDATES);
         let begin = self.up_to;
         while self.candidates.len() < wanted && self.bytes < BYTES && self.up_to.since(begin) < LOOKED_AT {
             let segment = match self.rest.take() {

@@ -62,13 +62,12 @@ impl Parcel {
         Self { lease, until, unsent: attempts.into_iter().map(|attempt| (attempt, None)).collect() }
     }
 
-    /// Finds the events that are in a segment.
-    pub(super) fn find_in(&mut self, segment: &Arc<Segment>) {
-        let (first, last) = (segment.first(), segment.last());
-        for (attempt, found) in &mut self.unsent {
-            if found.is_none() && (first..=last).contains(&attempt.offset) {
-                let place = usize::try_from(attempt.offset.since(first)).unwrap_or(usize::MAX);
-                *found = Some(Found::Shared(segment.clone(), place));
+    /// Finds events in the segments that have them.
+    pub(super) fn find(&mut self, segment_of: impl Fn(Offset) -> Option<Arc<Segment>>) {
+        for (attempt, found) in self.unsent.iter_mut().filter(|(_, found)| found.is_none()) {
+            if let Some(segment) = segment_of(attempt.offset) {
+                let place = usize::try_from(attempt.offset.since(segment.first())).unwrap_or(usize::MAX);
+                *found = Some(Found::Shared(segment, place));
             }
         }
     }

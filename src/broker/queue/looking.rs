@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     broker::{SubscribeError, log::Mark},
-    domain::{Claimed, Consumer, Offset, QueueClaim, Taker},
+    domain::{Claimed, Consumer, KeyView, Offset, QueueClaim},
     notify::{Control, NotifierState, Registration},
     store::{ClaimError, StoreError},
 };
@@ -28,6 +28,9 @@ const STORE_PAUSE: Duration = Duration::from_millis(250);
 const NOTE_EVENTS: u64 = 10_000;
 /// or after this long.
 const NOTE_AFTER: Duration = Duration::from_secs(5);
+/// While events wait for their keys, claims come no more often than this: each settlement frees a few keys, and a
+/// claim for a few events costs about as much as one for hundreds.
+const KEYS_PAUSE: Duration = Duration::from_millis(5);
 /// Other servers are told of news no more often than this.
 const TELL_PAUSE: Duration = Duration::from_millis(20);
 /// So long others come first after a stream let a lease run out, unless it settles something: it takes up to 50 s
@@ -44,12 +47,15 @@ pub(super) struct Looking {
     /// A claim has said how far the consumer was dispatched.
     placed: bool,
     ahead: Ahead,
+    keys: KeyView,
     /// Something may have changed that this process was not told of: members' leases, keys, retries.
     doubtful: bool,
     /// The last claim took all that the members had room for: there may be more that is due.
     unsure: bool,
     /// Nothing could be taken though there was something: a settlement must come first.
     blocked: bool,
+    /// When settlements are followed by a claim again.
+    paused_until: Option<Instant>,
     /// The outcome of the last claim is unknown.
     repeated: bool,
     /// Something is due, or a lease ends.
@@ -74,9 +80,11 @@ impl Looking {
             consumer: None,
             placed: false,
             ahead: Ahead::new(topic, Offset::ZERO),
+            keys: KeyView::default(),
             doubtful: true,
             unsure: true,
             blocked: false,
+            paused_until: None,
             repeated: false,
             due_at: None,
             look_at: now,
@@ -91,17 +99,22 @@ impl Looking {
         self.doubtful = true;
     }
 
-    /// Deliveries were settled; `news` says that others may have to know.
-    pub(super) fn settled(&mut self, news: bool) {
+    /// Deliveries were settled; `news` says that others may have to know, `foreign` that some were no member's here.
+    pub(super) fn settled(&mut self, offsets: impl Iterator<Item = Offset>, news: bool, foreign: bool) {
+        offsets.for_each(|offset| self.keys.settled(offset));
+        if foreign {
+            self.keys.forget();
+        }
         self.blocked = false;
-        self.unsure |= news;
-        self.tell |= news;
+        self.unsure |= news || foreign;
+        self.tell |= news || foreign;
     }
 
     /// When there is something to do by itself.
     pub(super) fn wakes_at(&self) -> Instant {
         let tell = self.tell.then(|| self.told_at + TELL_PAUSE);
-        [self.due_at, self.note_at, tell].into_iter().flatten().fold(self.look_at, Instant::min)
+        let paused = if self.blocked { None } else { self.paused_until };
+        [self.due_at, self.note_at, tell, paused].into_iter().flatten().fold(self.look_at, Instant::min)
     }
 
     /// Tells the other servers what they may have to know, if it was not told them just before.
@@ -115,7 +128,7 @@ impl Looking {
     pub(super) fn tell_now(&mut self, dispatcher: &Dispatcher) {
         if std::mem::take(&mut self.tell) {
             self.told_at = Instant::now();
-            dispatcher.broker.notifier().control(Control::ConsumerChanged(dispatcher.consumer));
+            dispatcher.broker.notifier().tell_others(Control::ConsumerChanged(dispatcher.consumer));
         }
     }
 
@@ -128,12 +141,18 @@ impl Looking {
         if now >= self.look_at || due {
             self.doubtful = true;
         }
+        self.paused_until = self.paused_until.filter(|at| *at > now);
         members.iter().for_each(|member| member.note_losses(now));
         let hungry: Vec<_> = trusted(&members).into_iter().filter(|member| member.room() > 0).collect();
         if members.is_empty() || hungry.is_empty() && !self.doubtful || self.blocked && !self.doubtful {
             self.look_at = self.look_at.max(now + STORE_PAUSE);
             // What is not asked for now is looked at after a moment, not again and again.
             self.note_at = self.note_at.map(|at| at.max(now + STORE_PAUSE));
+            return false;
+        }
+        let in_flight = members.iter().any(|member| member.in_flight() > 0);
+        if !self.doubtful && in_flight && self.paused_until.is_some() {
+            self.look_at = self.look_at.max(now + STORE_PAUSE);
             return false;
         }
         if !dispatcher.broker.is_present() {
@@ -235,6 +254,7 @@ impl Looking {
         note: bool,
     ) -> Result<bool, Arc<StoreError>> {
         let (candidates, up_to) = self.ahead.candidates(wanted);
+        let known = if self.doubtful || self.repeated { None } else { self.keys.known(&candidates) };
         let claim = QueueClaim {
             consumer: dispatcher.consumer,
             revision: consumer.revision,
@@ -242,6 +262,7 @@ impl Looking {
             after: self.ahead.after(),
             up_to,
             candidates,
+            known,
             takers: takers.iter().map(|member| member.taker()).collect(),
             repeated: self.repeated,
             note,
@@ -250,9 +271,11 @@ impl Looking {
         match dispatcher.broker.store().claim(&claim).await {
             Ok(claimed) => {
                 self.repeated = false;
-                Ok(self.take(dispatcher, &takers, &claim.takers, claimed, asked))
+                self.keys.claimed(&claim, &claimed);
+                Ok(self.take(dispatcher, &takers, &claim, claimed, asked))
             }
             Err(ClaimError::Store(error)) => {
+                self.keys.forget();
                 self.repeated |= error.is_uncertain();
                 Err(Arc::new(error))
             }
@@ -283,7 +306,7 @@ impl Looking {
         &mut self,
         dispatcher: &Dispatcher,
         members: &[Arc<Member>],
-        takers: &[Taker],
+        claim: &QueueClaim,
         claimed: Claimed,
         asked: Instant,
     ) -> bool {
@@ -291,15 +314,12 @@ impl Looking {
             member.has(in_flight);
         }
         let gained: usize = claimed.leases.iter().map(|lease| lease.deliveries.len()).sum();
+        let waits = !claimed.held.is_empty();
         for lease in claimed.leases {
             let mut parcel = Parcel::new(lease.lease, asked + lease.remaining, lease.deliveries);
-            self.ahead.segments().for_each(|segment| parcel.find_in(segment));
-            for offset in parcel.missing(usize::MAX) {
-                if let Some(segment) = dispatcher.handle.log.in_memory(offset) {
-                    parcel.find_in(&segment);
-                }
-            }
-            let place = takers.iter().position(|taker| taker.token == lease.token);
+            parcel.find(|offset| self.ahead.segment_of(offset));
+            parcel.find(|offset| dispatcher.handle.log.in_memory(offset));
+            let place = claim.takers.iter().position(|taker| taker.token == lease.token);
             match place.and_then(|place| members.get(place)) {
                 Some(member) => {
                     member.give(parcel);
@@ -312,16 +332,19 @@ impl Looking {
             }
         }
         let jumped = claimed.dispatched > self.ahead.up_to() || !self.placed;
-        self.ahead.dispatched(claimed.dispatched);
+        self.ahead.dispatched(claimed.dispatched, &claimed.held);
         self.placed = true;
         let now = Instant::now();
         self.due_at = claimed.next.map(|next| now + next);
         self.doubtful = false;
         let room_left = members.iter().any(|member| member.room() > 0);
         self.unsure = gained > 0 || claimed.alone_waiting > 0 || claimed.full;
-        self.blocked = gained == 0 && !self.ahead.is_empty() && self.ahead.after() == claimed.dispatched;
+        // The next candidate waits for its key, and so many others do that it cannot be passed.
+        let stopped = room_left && !claimed.full && claimed.dispatched < claim.up_to;
+        self.blocked = stopped && !jumped;
+        self.paused_until = (stopped || waits).then(|| now + KEYS_PAUSE);
         make_room(members, claimed.alone_waiting);
-        jumped || gained > 0 && room_left && !claimed.full
+        jumped || gained > 0 && room_left && !claimed.full && !stopped
     }
 
     fn interval(&self, dispatcher: &Dispatcher) -> Duration {

@@ -216,6 +216,11 @@ impl Member {
         self.state.lock().parcels.pop_front()
     }
 
+    /// The rest of a lease of which something was sent.
+    pub(super) fn put_back(&self, parcel: Parcel) {
+        self.state.lock().parcels.push_front(parcel);
+    }
+
     /// Everything that was not sent.
     pub(super) fn drain(&self) -> Vec<Parcel> {
         self.state.lock().parcels.drain(..).collect()

@@ -186,10 +186,11 @@ impl Dispatcher {
         let outcome = self.settle_surely(&all).await;
         if let Ok(settled) = &outcome {
             let foreign = self.note(&all, settled);
-            looking.settled(settled.news);
-            if foreign {
-                looking.settled(true);
-            }
+            let failed: HashSet<_> = settled.failures.iter().map(|(place, _)| *place).collect();
+            let ended = |(place, one): (usize, &Settlement)| {
+                (one.verdict != Verdict::Extend && !failed.contains(&place)).then_some(one.offset)
+            };
+            looking.settled(all.iter().enumerate().filter_map(ended), settled.news, foreign);
         }
         let mut first = 0;
         for job in jobs {

@@ -255,6 +255,12 @@ impl QueueSubscription {
         let topic = &self.handle.topic.settings.name;
         if let Some(deliveries) = parcel.next(topic, self.request.max_batch_events, limits::FRAME_BYTES) {
             self.handle.log.counters.delivered(deliveries.events.len());
+            if self.reading.is_none()
+                && let Some(rest) = self.parcel.take().filter(|rest| !rest.is_empty())
+            {
+                // Should nobody read on, it counts as unsent.
+                self.member.put_back(rest);
+            }
             return Some(Ok(Frame::Deliveries(deliveries)));
         }
         self.read().await.err().map(Err)

@@ -182,6 +182,10 @@ impl Notifier for RedisNotifier {
 
     fn control(&self, message: Control) {
         self.hub.control(message);
+        self.tell_others(message);
+    }
+
+    fn tell_others(&self, message: Control) {
         self.outbox.put(wire::Message::Control(message));
     }
 

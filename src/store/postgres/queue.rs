@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::{PostgresStore, errors::corrupt, rows, topics::to_limit};
 use crate::{
     domain::{
-        Attempt, Claimed, ConsumerId, DeadCause, DeadLetter, DeadLetters, LeaseId, Leased, Moved, Offset, QueueClaim,
-        QueueStatus, Release, Settled, Settlement, Unsettled, Verdict,
+        Attempt, Candidate, Claimed, ConsumerId, DeadCause, DeadLetter, DeadLetters, KeyHash, LeaseId, Leased, Moved,
+        Offset, QueueClaim, QueueStatus, Release, Settled, Settlement, Unsettled, Verdict,
     },
     store::{Claim, ClaimError, QueueStore, SettleError, StoreError},
 };
@@ -22,6 +22,8 @@ impl QueueStore for PostgresStore {
             claim.candidates.iter().map(|one| (one.offset.get(), one.key.map(|key| key.0))).unzip();
         // Without keys, the store need not look for those that are taken.
         let keys = keys.iter().any(Option::is_some).then_some(keys);
+        let free =
+            claim.known.as_ref().map(|known| known.free.iter().map(|&place| to_place(place)).collect::<Vec<_>>());
         let statement = sqlx::query(include_str!("sql/claim.sql"))
             .bind(claim.consumer.0)
             .bind(i64::try_from(claim.revision).unwrap_or(i64::MAX))
@@ -30,6 +32,8 @@ impl QueueStore for PostgresStore {
             .bind(claim.up_to.get())
             .bind(offsets)
             .bind(keys)
+            .bind(claim.known.as_ref().map(|known| known.newest.0))
+            .bind(free)
             .bind(claim.takers.iter().map(|taker| taker.token).collect::<Vec<_>>())
             .bind(claim.takers.iter().map(|taker| taker.stream.map(|stream| stream.0)).collect::<Vec<_>>())
             .bind(claim.takers.iter().map(|taker| i32::try_from(taker.max).unwrap_or(i32::MAX)).collect::<Vec<_>>())
@@ -183,7 +187,12 @@ fn claimed(row: &PgRow) -> Result<Claimed, StoreError> {
     }
     let in_flight: Vec<i32> = rows::get(row, "in_flight")?;
     let next: Option<i64> = rows::get(row, "next_us")?;
+    let busy: Option<Vec<i64>> = rows::get(row, "busy")?;
     Ok(Claimed {
+        newest: rows::get::<Option<i64>>(row, "newest")?.map(LeaseId),
+        judged: rows::get(row, "judged")?,
+        busy: busy.map(|busy| busy.into_iter().map(KeyHash).collect()),
+        held: held(row)?,
         dispatched: rows::offset(row, "dispatched")?,
         leases,
         in_flight: in_flight.into_iter().map(|open| usize::try_from(open).unwrap_or(0)).collect(),
@@ -191,6 +200,21 @@ fn claimed(row: &PgRow) -> Result<Claimed, StoreError> {
         full: rows::get(row, "is_full")?,
         next: next.map(|micros| rows::to_duration(micros.max(0))).transpose()?,
     })
+}
+
+fn held(row: &PgRow) -> Result<Vec<Candidate>, StoreError> {
+    let offsets = rows::get::<Option<Vec<i64>>>(row, "held")?.unwrap_or_default();
+    let keys = rows::get::<Option<Vec<i64>>>(row, "held_keys")?.unwrap_or_default();
+    if offsets.len() != keys.len() {
+        return Err(corrupt("events that are held have no keys"));
+    }
+    let candidate = |(offset, key)| Ok(Candidate { offset: rows::to_offset(offset)?, key: Some(KeyHash(key)) });
+    offsets.into_iter().zip(keys).map(candidate).collect()
+}
+
+/// Arrays begin with 1 in SQL.
+fn to_place(place: usize) -> i32 {
+    i32::try_from(place).unwrap_or(i32::MAX).saturating_add(1)
 }
 
 /// Settlements, lease by lease.

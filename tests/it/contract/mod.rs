@@ -287,6 +287,7 @@ contract! {
             a_retry_holds_its_key,
             a_dead_letter_frees_its_key,
             many_keys_keep_their_order,
+            a_key_with_many_events_lets_others_pass,
             so_many_events_wait_and_no_more,
         ],
         settling: [

@@ -1,6 +1,9 @@
 //! How much a stream and a consumer have at once, and in which frames it comes.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use eventflow::proto::v1;
 use prost::Message;
@@ -91,5 +94,37 @@ on_both_stores! {
             sizes.push(worker.batch().await.deliveries.len());
         }
         assert_eq!(sizes, [7, 7, 6]);
+    }
+
+    /// It is taken for one whose client has hung: what it was sent is delivered alone, what it was not sent as if
+    /// nothing had been.
+    async fn a_stream_that_is_not_read_for_a_minute_loses_what_it_has(backend: Backend) {
+        const EVENTS: usize = 100;
+        let lease = Some(prost_types::Duration { seconds: 600, nanos: 0 });
+        let (_server, client) = jobs(backend, v1::Consumer { lease, ..work() }).await;
+        let text = "x".repeat(400 << 10);
+        for _ in 0..EVENTS {
+            client.publish("jobs", vec![event(&text)]).await.unwrap();
+        }
+        let unread = Worker::open(&client, at_once(EVENTS as i32)).await;
+        becomes(&client, (0, EVENTS as i64, 0, 0)).await;
+        let mut other = Worker::open(&client, at_once(EVENTS as i32)).await;
+        other.gets_nothing().await;
+        let deadline = Instant::now() + Duration::from_secs(150);
+        let mut came = Vec::new();
+        while came.len() < EVENTS && Instant::now() < deadline {
+            if let Ok(batch) = tokio::time::timeout(Duration::from_secs(5), other.batch()).await {
+                let part = got(&batch);
+                other.ack(&part).await;
+                came.extend(part);
+            }
+        }
+        came.sort_by_key(|one| one.offset);
+        assert_eq!(offsets(&came), (1..=EVENTS as i64).collect::<Vec<_>>());
+        let sent = came.iter().take_while(|one| one.attempt == 2).count();
+        assert!(0 < sent && sent < EVENTS, "{sent} were sent before");
+        assert!(came[sent..].iter().all(|one| one.attempt == 1), "{came:?}");
+        becomes(&client, (EVENTS as i64, 0, 0, 0)).await;
+        drop(unread);
     }
 }

@@ -212,6 +212,7 @@ impl Offer {
         let row = query.bind(queue.consumer.0).bind(queue.now.micros()).fetch_one(conn).await.map_err(failed)?;
         let next = rows::optional_time(&row, "next")?.map(|next| next.since(queue.now));
         let Self { open: in_flight, rooms: _, left } = self;
-        Ok(Claimed { dispatched: queue.dispatched, leases, in_flight, alone_waiting, full: left == 0, next })
+        let (dispatched, full) = (queue.dispatched, left == 0);
+        Ok(Claimed { dispatched, leases, in_flight, alone_waiting, full, next, ..Claimed::default() })
     }
 }

@@ -1,7 +1,9 @@
 //! Random histories, against a plain model: nothing is lost, delivered twice at once, or out of its key's order.
 
 use eventflow::{
-    domain::{DeadLetters, LeaseId, QueueClaim, QueuePolicy, ServerId, Settlement, SubscriptionId, Taker, Verdict},
+    domain::{
+        DeadLetters, KeyView, LeaseId, QueueClaim, QueuePolicy, ServerId, Settlement, SubscriptionId, Taker, Verdict,
+    },
     store::{ClaimError, SharedStore},
 };
 use uuid::Uuid;
@@ -29,6 +31,8 @@ struct History {
     left_out: i64,
     paused: bool,
     position: i64,
+    /// What a server would know, as long as nothing happens that it would not.
+    view: KeyView,
 }
 
 pub(in super::super) async fn random_histories_keep_the_contract(store: SharedStore) {
@@ -43,6 +47,7 @@ pub(in super::super) async fn random_histories_keep_the_contract(store: SharedSt
         left_out: 9,
         paused: false,
         position: 0,
+        view: KeyView::default(),
     };
     for _ in 0..STEPS {
         history.step().await;
@@ -65,7 +70,11 @@ impl History {
         if self.paused && self.upto(3) == 0 {
             return self.pause().await;
         }
-        match self.upto(60) {
+        let step = self.upto(60);
+        if step >= 42 {
+            self.view.forget();
+        }
+        match step {
             0..11 => self.publish().await,
             11..28 => self.claim().await,
             28..42 => self.settle().await,
@@ -114,9 +123,11 @@ impl History {
         let after = self.model.dispatched.min(self.queue.head().get());
         let mut request = self.queue.request(takers);
         request.note = self.chance.number(0..2) == 0;
-        request.after = at(self.chance.number(0..after as u64 + 1) as i64);
+        let known = self.chance.number(0..4) > 0;
+        request.after = at(if known { after } else { self.chance.number(0..after as u64 + 1) as i64 });
         let (from, left_out) = (request.after, self.left_out);
         request.candidates.retain(|candidate| candidate.offset > from && candidate.offset.get() % 4 != left_out);
+        request.known = known.then(|| self.view.known(&request.candidates)).flatten();
         request
     }
 
@@ -132,6 +143,9 @@ impl History {
             other => panic!("{other:?}, paused: {}", self.paused),
         };
         self.model.claim(&request.takers, &first, |offset| offset % 4 != left_out);
+        if self.chance.number(0..5) > 0 {
+            self.view.claimed(&request, &first);
+        }
         for lease in &first.leases {
             self.delivered.extend(lease.deliveries.iter().map(|delivery| (lease.lease, delivery.offset.get())));
         }
@@ -205,6 +219,12 @@ impl History {
             expected.extend(outcome.err().map(|cause| (place, cause)));
         }
         let settled = self.queue.store.settle(self.queue.consumer.id, &settlements).await.unwrap();
+        let failed: Vec<_> = settled.failures.iter().map(|(place, _)| *place).collect();
+        for (place, one) in settlements.iter().enumerate() {
+            if one.verdict != Verdict::Extend && !failed.contains(&place) {
+                self.view.settled(one.offset);
+            }
+        }
         assert_eq!((settled.failures, settled.lease), (expected, LONG), "of {settlements:?}");
     }
 
@@ -304,6 +324,7 @@ impl History {
             }
             let settled = self.queue.store.settle(self.queue.consumer.id, &settlements).await.unwrap();
             assert_eq!(settled.failures, []);
+            self.view.forget();
             let takers = self.streams.iter().map(|(stream, max)| taker(*stream, *max)).collect();
             if self.claim_for(takers).await.is_empty() {
                 break;

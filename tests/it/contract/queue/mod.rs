@@ -7,6 +7,7 @@ pub(super) mod losing;
 mod model;
 pub(super) mod moving;
 pub(super) mod releasing;
+mod rows;
 pub(super) mod settling;
 pub(super) mod trimming;
 pub(super) mod waiting;
@@ -117,6 +118,7 @@ impl Queue {
             up_to: self.head(),
             after: Offset::ZERO,
             candidates: self.keys.iter().enumerate().map(candidate).collect(),
+            known: None,
             takers,
             repeated: false,
             note: false,
