@@ -52,7 +52,7 @@ impl Embedded {
                 command.env_remove(name);
             }
         }
-        command.args(["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--log", "warn"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(folder.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed)?).stderr(log);
         let child = command.process_group(0).kill_on_drop(true).spawn().map_err(failed)?;

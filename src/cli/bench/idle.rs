@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Settings,
-    figures::{Figure, Measured, Run, Verified},
+    figures::{Counter, Figure, Measured, Run, Verified},
     load::{Dress, Load},
     publish::publish,
     reader::{End, Reader},
@@ -16,7 +16,8 @@ use crate::cli::failure::Failure;
 /// One run: publishing beside idle subscribers, and without them before; and the memory that they take, if the
 /// server's metrics can be reached.
 pub(super) async fn run(run: &Run<'_>, name: &str) -> Result<Measured, Failure> {
-    let alone = publish_once(run, name).await?;
+    // The bar is for publishing beside them.
+    let alone = publish_once(&Run { progress: &Counter::default(), ..*run }, name).await?;
     let empty = resident(run).await?;
     let mut subscribers = subscribe(run, name).await?;
     let full = resident(run).await?;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Settings,
-    figures::{Measured, Run, Verified},
+    figures::{Counter, Measured, Run, Verified},
     load::{Dress, Ids, Load},
     publish::publish,
     reader::{End, Reader},
@@ -31,7 +31,8 @@ pub(super) async fn fill(run: &Run<'_>, name: &str, keyed: bool) -> Result<Fille
     let Settings { events, connections, .. } = *run.settings;
     let topics = [topic];
     let load = Load::new(events, connections, Dress { ids: Ids::None, keyed }, &topics, BATCH);
-    let content = publish(run, load, DEPTH).await?.expected();
+    // The bar is for what is measured.
+    let content = publish(&Run { progress: &Counter::default(), ..*run }, load, DEPTH).await?.expected();
     let [topic] = topics;
     Ok(Filled { topic, content })
 }
