@@ -14,6 +14,7 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY migrations migrations
+COPY benches benches
 COPY src src
 RUN cargo build --release --locked --bin eventflow
 

@@ -19,6 +19,12 @@ use super::{
 };
 use crate::proto::v1::{self, auth_service_client::AuthServiceClient};
 
+/// Bytes that a server may send on one call of [another channel](Connection::another_channel) before they are read:
+/// two of its largest frames …
+const STREAM_WINDOW: u32 = 8 << 20;
+/// … and on the whole connection.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
 /// A channel to one server. It connects when it is first used, and again whenever it has to.
 pub(super) struct Connection {
     endpoint: Endpoint,
@@ -49,9 +55,10 @@ impl Connection {
         self.channel.clone()
     }
 
-    /// A connection of its own, that shares nothing with the others.
+    /// A connection of its own, that shares nothing with the others, for much at once.
     pub(super) fn another_channel(&self) -> Channel {
-        self.endpoint.connect_lazy()
+        let wide = self.endpoint.clone().initial_stream_window_size(STREAM_WINDOW);
+        wide.initial_connection_window_size(CONNECTION_WINDOW).connect_lazy()
     }
 
     /// The server.

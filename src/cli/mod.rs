@@ -91,11 +91,11 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
     let Arguments { client, command } = arguments;
     let server = OnceCell::new();
     let connect = || {
-        let connection = Connection::open(&client, given)?;
+        let connection = Connection::open(&client, given.clone())?;
         server.get_or_init(|| connection.address().name());
         Ok(connection)
     };
-    let done = carry_out(command, &client, connect).await;
+    let done = carry_out(command, &client, &given, connect).await;
     done.map_err(|failure| match server.get() {
         Some(server) => failure.at(server),
         None => failure,
@@ -105,6 +105,7 @@ async fn dispatch(arguments: Arguments, given: Given) -> Result<(), Failure> {
 async fn carry_out(
     command: Command,
     client: &ClientOptions,
+    given: &Given,
     connect: impl FnOnce() -> Result<Connection, Failure>,
 ) -> Result<(), Failure> {
     let output = Output::new(client.output);
@@ -127,7 +128,7 @@ async fn carry_out(
         Command::Event(args) => event::run(&connect()?, output, args).await,
         Command::Publish(args) => publish::run(&connect()?, output, args).await,
         Command::Work(args) => work::run(connect()?, output, args, client.verbose).await,
-        Command::Bench(args) => bench::run(&connect()?, output, args).await,
+        Command::Bench(args) => bench::run(client, given, output, args).await,
         Command::Tail(args) => tail::run(connect()?, output, args, client.verbose).await,
     }
 }

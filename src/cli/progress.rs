@@ -6,6 +6,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const OF_EVENTS: &str = "{wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left";
 const OF_BYTES: &str = "{wide_bar} {bytes}/{total_bytes}, {msg}, {eta} left";
+const OF_RUN: &str = "{msg} {wide_bar} {human_pos}/{human_len}, {per_sec}";
 const COUNTED: &str = "{spinner} {human_pos} events, {per_sec}, {elapsed}";
 
 /// A bar on the last line of the terminal, or nothing where standard error is none. Dropping it removes the bar.
@@ -23,6 +24,15 @@ impl Progress {
     /// Counts the bytes of an input of this size, and its events.
     pub(super) fn of_bytes(total: u64) -> Self {
         Self::begin(Some(total), OF_BYTES)
+    }
+
+    /// Counts the events of something that has a name.
+    pub(super) fn of_run(total: u64, name: String) -> Self {
+        let progress = Self::begin(Some(total), OF_RUN);
+        if let Some(bar) = &progress.bar {
+            bar.set_message(name);
+        }
+        progress
     }
 
     /// As `of_events`, where the events themselves are printed: on a terminal they show how far it is.
@@ -69,11 +79,11 @@ impl Progress {
 mod tests {
     use indicatif::ProgressStyle;
 
-    use super::{COUNTED, OF_BYTES, OF_EVENTS};
+    use super::{COUNTED, OF_BYTES, OF_EVENTS, OF_RUN};
 
     #[test]
     fn the_templates_can_be_read() {
-        for template in [OF_EVENTS, OF_BYTES, COUNTED] {
+        for template in [OF_EVENTS, OF_BYTES, OF_RUN, COUNTED] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

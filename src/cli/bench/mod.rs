@@ -1,118 +1,167 @@
 //! `eventflow bench`: how fast a server is, measured from outside, through the public API.
 
+mod calls;
+mod embedded;
+mod fanout;
+mod figures;
+mod idle;
+mod lane;
+mod latency;
+mod load;
 mod order;
+mod publish;
 mod queue;
+mod reader;
+mod replay;
+mod report;
+mod resident;
+mod settings;
+mod spread;
 mod target;
+mod verify;
+mod workload;
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use std::time::Duration;
 
-use self::target::Target;
-use super::{connection::Connection, failure::Failure, output::Output};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{interval, timeout},
+};
 
-/// Arguments of `bench`.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  eventflow bench queue queue_keyed --events 200000 --runs 3\n\n\
-    Each run makes a topic of its own and deletes it afterwards. A line is the workload, the median of the runs, and \
-    its unit.")]
-pub(super) struct BenchArgs {
-    /// What to measure; everything if none is named.
-    #[arg(value_enum, value_name = "WORKLOAD")]
-    workloads: Vec<Workload>,
-    /// Events in a topic.
-    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
-    events: u64,
-    /// Settle so many of them only, of a longer backlog.
-    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..))]
-    measured: Option<u64>,
-    /// Workers that share a queue.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    workers: u64,
-    /// Deliveries that each worker has at once.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=100_000))]
-    in_flight: i32,
-    /// Runs, of which the median counts.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
-    runs: u64,
-}
+pub(super) use self::settings::BenchArgs;
+use self::{
+    embedded::Embedded,
+    figures::{Counter, Measured, Run},
+    report::{Outcome, Style},
+    settings::{Plan, Settings},
+    target::Target,
+    workload::Workload,
+};
+use super::{
+    args::ClientOptions, connection::Connection, credentials::Given, failure::Failure, output::Output,
+    progress::Progress,
+};
 
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Workload {
-    /// Workers share a backlog of events without keys and settle each.
-    Queue,
-    /// The same with 5,000 keys.
-    QueueKeyed,
-}
+/// How long removing what was made may take.
+const REMOVAL: Duration = Duration::from_secs(60);
+/// How often the bar is drawn.
+const DRAWN: Duration = Duration::from_millis(200);
 
-/// How each run is made.
-#[derive(Debug, Clone, Copy)]
-struct Settings {
-    events: u64,
-    measured: u64,
-    workers: u64,
-    in_flight: i32,
-}
-
-/// What a run did, as it was checked at its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Verified {
-    events: u64,
-    checksum: u64,
-}
-
-impl Workload {
-    const ALL: [Self; 2] = [Self::Queue, Self::QueueKeyed];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::QueueKeyed => "queue_keyed",
-        }
+/// Measures, and leaves nothing behind, also when it fails or is interrupted.
+pub(super) async fn run(
+    options: &ClientOptions,
+    given: &Given,
+    output: Output,
+    args: BenchArgs,
+) -> Result<(), Failure> {
+    let mut plan = args.plan();
+    if !plan.embedded {
+        return on_server(Connection::open(options, given.clone())?, options, given, output, &plan).await;
     }
-
-    fn unit(self) -> &'static str {
-        match self {
-            Self::Queue | Self::QueueKeyed => "events/s",
-        }
+    if options.server.is_some() {
+        let why = "--embedded starts a server of its own; leave out --server, EVENTFLOW_SERVER and --second-server";
+        return Err(Failure::Usage(why.to_owned()));
     }
+    let mut stop = Stop::new()?;
+    let mut embedded = Embedded::start()?;
+    let measured = async {
+        let record = tokio::select! {
+            record = embedded.serves() => record?,
+            () = stop.asked() => return Err(interrupted()),
+        };
+        plan.metrics = Some(record.http_listen.to_string());
+        let connection = embedded.connection(&record, options)?;
+        on_server(connection, options, given, output, &plan).await
+    };
+    let measured = measured.await;
+    let ended = embedded.end().await;
+    measured.and(ended)
 }
 
-/// Measures.
-pub(super) async fn run(connection: &Connection, output: Output, args: BenchArgs) -> Result<(), Failure> {
-    let BenchArgs { workloads, events, measured, workers, in_flight, runs } = args;
-    let settings = Settings { events, measured: measured.unwrap_or(events), workers, in_flight };
-    let workloads = if workloads.is_empty() { Workload::ALL.to_vec() } else { workloads };
-    let target = Target::new(connection).await?;
-    for workload in workloads {
-        let (mut figures, mut verified) = (Vec::new(), Verified { events: 0, checksum: 0 });
-        for _ in 0..runs {
-            let keyed = workload == Workload::QueueKeyed;
-            let (figure, checked) = queue::run(&target, &settings, keyed).await?;
-            figures.push(figure);
-            verified = checked;
+async fn on_server(
+    connection: Connection,
+    options: &ClientOptions,
+    given: &Given,
+    output: Output,
+    plan: &Plan,
+) -> Result<(), Failure> {
+    let server = connection.address().name();
+    let second = plan.second_server.clone().map(|server| ClientOptions { server: Some(server), ..options.clone() });
+    let second = second.map(|options| Connection::open(&options, given.clone())).transpose()?;
+    let mut stop = Stop::new()?;
+    let target = tokio::select! {
+        target = Target::open(connection, second, plan.metrics.clone()) => target?,
+        () = stop.asked() => return Err(interrupted()),
+    };
+    let measured = tokio::select! {
+        measured = measure_all(&target, Style::of(output), plan) => measured,
+        () = stop.asked() => Err(interrupted()),
+    };
+    // A second interrupt ends it at once.
+    let removed = tokio::select! {
+        removed = timeout(REMOVAL, target.remove_all()) => removed,
+        () = stop.asked() => return Err(interrupted()),
+    };
+    let removed = removed.unwrap_or_else(|_| Err(Failure::Local("the topics bench.* cannot be deleted".to_owned())));
+    measured.and(removed).map_err(|failure| failure.at(&server))
+}
+
+async fn measure_all(target: &Target, style: Style, plan: &Plan) -> Result<(), Failure> {
+    style.begin()?;
+    for &workload in &plan.workloads {
+        let settings = Settings { events: workload.events(plan.settings.events), ..plan.settings };
+        let warm_up = plan.warm_up(settings.events);
+        if warm_up > 0 {
+            measure(target, workload.warm_up(), Settings { events: warm_up, ..settings }, "warm-up").await?;
         }
-        print(output, workload, &figures, verified)?;
+        let mut runs = Vec::new();
+        for number in 1..=plan.runs {
+            let label = format!("run {number} of {}", plan.runs);
+            runs.push(measure(target, workload, settings, &label).await?);
+        }
+        style.print(&Outcome { workload, warm_up, runs })?;
     }
     Ok(())
 }
 
-fn print(output: Output, workload: Workload, figures: &[f64], verified: Verified) -> Result<(), Failure> {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-    let line = match output.is_json() {
-        true => json!({
-            "name": workload.name(),
-            "median": median.round(),
-            "unit": workload.unit(),
-            "runs": figures.iter().map(|figure| figure.round()).collect::<Vec<_>>(),
-            "verified_events": verified.events.to_string(),
-            "checksum": format!("{:016x}", verified.checksum),
-        })
-        .to_string(),
-        false => format!("{}\t{median:.0}\t{}", workload.name(), workload.unit()),
-    };
-    super::output::print(&(line + "\n"))
+/// One run under a bar.
+async fn measure(target: &Target, workload: Workload, settings: Settings, label: &str) -> Result<Measured, Failure> {
+    target.renew().await?;
+    let progress = Counter::default();
+    let bar = Progress::of_run(settings.events, format!("{}, {label}", workload.name()));
+    let run = Run { target, settings: &settings, progress: &progress };
+    let work = workload.run(&run);
+    tokio::pin!(work);
+    let mut drawn = interval(DRAWN);
+    loop {
+        tokio::select! {
+            measured = &mut work => return measured,
+            _ = drawn.tick() => bar.events(progress.get()),
+        }
+    }
+}
+
+/// Waits for interrupts.
+struct Stop {
+    signals: [tokio::signal::unix::Signal; 2],
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::Local(format!("signals cannot be received: {error}"));
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        Ok(Self { signals: [interrupt.map_err(failed)?, terminate.map_err(failed)?] })
+    }
+
+    async fn asked(&mut self) {
+        let [interrupt, terminate] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::Local("interrupted".to_owned())
 }

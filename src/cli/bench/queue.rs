@@ -11,9 +11,11 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    Settings, Verified,
+    figures::{Counter, Measured, Run, Verified},
     order::checksum,
-    target::{Caller, Scratch, Target},
+    replay::{Filled, fill},
+    target::Caller,
+    verify::{joined, same},
 };
 use crate::{
     cli::failure::Failure,
@@ -37,50 +39,41 @@ struct Done {
 }
 
 /// One run: events settled a second.
-pub(super) async fn run(target: &Target<'_>, settings: &Settings, keyed: bool) -> Result<(f64, Verified), Failure> {
-    let workload = if keyed { "queue_keyed" } else { "queue" };
-    let topic = target.fill(workload, settings.events, keyed).await?;
-    let consumer = v1::Consumer {
-        name: topic.name.clone(),
-        topic: topic.name.clone(),
-        mode: v1::Mode::Queue.into(),
-        max_in_flight: 100_000,
-        ..Default::default()
-    };
-    let request = v1::RegisterConsumerRequest { consumer: Some(consumer), if_not_exists: false };
-    ConsumerServiceClient::new(target.channel()).register_consumer(target.caller().request(request)).await?;
+pub(super) async fn run(run: &Run<'_>, name: &str, keyed: bool) -> Result<Measured, Failure> {
+    let Filled { topic, content } = fill(run, name, keyed).await?;
+    run.target.register_queue(&topic).await?;
 
     let done = Arc::new(Done::default());
-    let measured = topic.events.min(settings.measured);
+    let measured = content.events.min(run.settings.measured);
+    let mut channels = Vec::new();
+    for _ in 0..run.settings.workers {
+        channels.push(run.target.channel().await?);
+    }
     let started = Instant::now();
     let mut workers = JoinSet::new();
-    for _ in 0..settings.workers {
-        let client = ConsumerServiceClient::new(target.channel());
-        let worker = Worker { client, caller: target.caller(), consumer: topic.name.clone(), done: done.clone() };
-        workers.spawn(worker.work(settings.in_flight, measured));
+    for channel in channels {
+        let (client, caller) = (ConsumerServiceClient::new(channel), run.target.caller());
+        let progress = run.progress.clone();
+        let worker = Worker { client, caller, consumer: topic.clone(), done: done.clone(), progress };
+        workers.spawn(worker.work(run.settings.in_flight, measured));
     }
-    while let Some(worker) = workers.join_next().await {
-        worker.map_err(|error| Failure::Local(error.to_string()))??;
-    }
+    joined(&mut workers).await?;
     let elapsed = done.at.get().map_or(started.elapsed(), |at| at.duration_since(started));
     let settled = done.settled.load(Ordering::Relaxed);
-    let verified = verify(&topic, &done)?;
-    target.remove(&topic, Some(&topic.name)).await?;
-    Ok((settled as f64 / elapsed.as_secs_f64(), verified))
+    let verified = verify(content, &done)?;
+    // Else the server would go on looking after it.
+    run.target.delete_consumer(&topic).await?;
+    Ok(Measured::rate(settled, elapsed, "events/s", verified))
 }
 
 /// That each event came once, if all of them were to come.
-fn verify(topic: &Scratch, done: &Done) -> Result<Verified, Failure> {
+fn verify(content: Verified, done: &Done) -> Result<Verified, Failure> {
     let (events, repeated) = (done.events.load(Ordering::Relaxed), done.repeated.load(Ordering::Relaxed));
-    let sum = done.checksum.load(Ordering::Relaxed);
-    let whole = events == topic.events;
-    if repeated > 0 || whole && sum != topic.checksum || events > topic.events {
-        return Err(Failure::Local(format!(
-            "{events} of {} events came, {repeated} of them again, with the checksum {sum:016x} for {:016x}",
-            topic.events, topic.checksum
-        )));
+    let found = Verified { events, checksum: done.checksum.load(Ordering::Relaxed) };
+    if repeated > 0 {
+        return Err(Failure::Local(format!("{repeated} of {events} deliveries brought events again")));
     }
-    Ok(Verified { events, checksum: sum })
+    if events < content.events { Ok(found) } else { same(found, content) }
 }
 
 /// One worker.
@@ -89,12 +82,13 @@ struct Worker {
     caller: Caller,
     consumer: String,
     done: Arc<Done>,
+    progress: Counter,
 }
 
 impl Worker {
     /// Takes what it gets and acknowledges each event, until all workers together have settled `all`.
     async fn work(self, in_flight: i32, all: u64) -> Result<(), Failure> {
-        let Self { mut client, caller, consumer, done } = self;
+        let Self { mut client, caller, consumer, done, progress } = self;
         let request = v1::SubscribeRequest {
             from: Some(v1::subscribe_request::From::Consumer(consumer.clone())),
             max_in_flight: in_flight,
@@ -117,6 +111,7 @@ impl Worker {
                 continue;
             };
             last = Instant::now();
+            progress.add(batch.deliveries.len() as u64);
             let ack = note(&batch, &done);
             let permit = room.clone().acquire_owned().await;
             let (mut client, done) = (client.clone(), done.clone());

@@ -1,82 +1,150 @@
-//! The server that is measured.
+//! The server that is measured, and what the measuring leaves there until it is removed.
 
-use tonic::{Request, metadata::AsciiMetadataValue, transport::Channel};
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+use tonic::{Code, Request, metadata::AsciiMetadataValue, transport::Channel};
 use uuid::Uuid;
 
-use super::order::{checksum, customer, order};
 use crate::{
-    cli::{connection::Connection, failure::Failure},
+    cli::{
+        connection::Connection,
+        failure::{Failure, reason},
+    },
     proto::v1::{
-        self, consumer_service_client::ConsumerServiceClient, event_service_client::EventServiceClient,
+        self, auth_service_client::AuthServiceClient, consumer_service_client::ConsumerServiceClient,
         topic_service_client::TopicServiceClient,
     },
 };
 
-/// Connections that fill a topic.
-const CONNECTIONS: u64 = 8;
-/// Events in a request that fills a topic.
-const BATCH: u64 = 1000;
-
-/// The server, and the credential for all calls, which is looked up once.
-pub(super) struct Target<'a> {
-    connection: &'a Connection,
-    authorization: Option<AsciiMetadataValue>,
+/// The server, another one for readers if there is one, and the credential for all calls.
+pub(super) struct Target {
+    connection: Connection,
+    second: Option<Connection>,
+    /// Where the server's metrics are.
+    metrics: Option<String>,
+    authorization: Mutex<Option<AsciiMetadataValue>>,
+    left: Mutex<Left>,
 }
 
-/// A topic of one run; it is to be [removed](Target::remove).
-#[derive(Debug, Clone)]
-pub(super) struct Scratch {
-    pub(super) name: String,
-    pub(super) events: u64,
-    /// That of all its events.
-    pub(super) checksum: u64,
+/// What is to be removed, by name. It is noted before it is made, so that no interrupt can come between.
+#[derive(Debug, Default)]
+struct Left {
+    consumers: BTreeSet<String>,
+    topics: BTreeSet<String>,
 }
 
-impl<'a> Target<'a> {
-    pub(super) async fn new(connection: &'a Connection) -> Result<Self, Failure> {
-        let request = connection.stream_request(()).await?;
-        let authorization = request.metadata().get("authorization").cloned();
-        Ok(Self { connection, authorization })
+impl Target {
+    /// Looks the credential up, and asks each server who calls, so that neither is away or refuses it.
+    pub(super) async fn open(
+        connection: Connection,
+        second: Option<Connection>,
+        metrics: Option<String>,
+    ) -> Result<Self, Failure> {
+        let target = Self { connection, second, metrics, authorization: Mutex::default(), left: Mutex::default() };
+        target.renew().await?;
+        for connection in [Some(&target.connection), target.second.as_ref()].into_iter().flatten() {
+            let failed = |failure: Failure| failure.at(&connection.address().name());
+            target.call_on(connection.channel()).await.map_err(failed)?;
+        }
+        Ok(target)
     }
 
-    /// A connection of its own.
-    pub(super) fn channel(&self) -> Channel {
-        self.connection.another_channel()
+    /// Looks the credential up again: a login may have to be renewed.
+    pub(super) async fn renew(&self) -> Result<(), Failure> {
+        let request = self.connection.stream_request(()).await?;
+        *self.authorization.lock() = request.metadata().get("authorization").cloned();
+        Ok(())
+    }
+
+    /// A connection of its own, that is open.
+    pub(super) async fn channel(&self) -> Result<Channel, Failure> {
+        self.open_channel(&self.connection).await
+    }
+
+    /// The same to the server that readers are to use.
+    pub(super) async fn reader_channel(&self) -> Result<Channel, Failure> {
+        self.open_channel(self.second.as_ref().unwrap_or(&self.connection)).await
+    }
+
+    async fn open_channel(&self, connection: &Connection) -> Result<Channel, Failure> {
+        let channel = connection.another_channel();
+        self.call_on(channel.clone()).await?;
+        Ok(channel)
+    }
+
+    async fn call_on(&self, channel: Channel) -> Result<(), Failure> {
+        let mut request = self.caller().request(v1::GetCallerRequest {});
+        request.set_timeout(self.connection.timeout());
+        AuthServiceClient::new(channel).get_caller(request).await?;
+        Ok(())
+    }
+
+    /// Where the server's metrics are, if that is known.
+    pub(super) fn metrics(&self) -> Option<&str> {
+        self.metrics.as_deref()
     }
 
     /// What makes requests with the credential.
     pub(super) fn caller(&self) -> Caller {
-        Caller(self.authorization.clone())
+        Caller(self.authorization.lock().clone())
     }
 
-    /// Creates a topic and fills it, with keys if wanted.
-    pub(super) async fn fill(&self, workload: &str, events: u64, keyed: bool) -> Result<Scratch, Failure> {
+    /// Creates an empty topic, which is there until everything is [removed](Self::remove_all).
+    pub(super) async fn create_topic(&self, workload: &str) -> Result<String, Failure> {
         let name = format!("bench.{workload}.{}", Uuid::now_v7().simple());
         let topic = v1::Topic { name: name.clone(), description: "of eventflow bench".into(), ..Default::default() };
+        self.left.lock().topics.insert(name.clone());
         let request = v1::CreateTopicRequest { topic: Some(topic), if_not_exists: false };
-        TopicServiceClient::new(self.channel()).create_topic(self.caller().request(request)).await?;
-        let mut tasks = Vec::new();
-        for part in 0..CONNECTIONS {
-            let (first, last) = (events * part / CONNECTIONS, events * (part + 1) / CONNECTIONS);
-            let (client, caller, topic) = (EventServiceClient::new(self.channel()), self.caller(), name.clone());
-            tasks.push(tokio::spawn(fill(client, caller, topic, first, last, keyed)));
-        }
-        let mut sum = 0_u64;
-        for task in tasks {
-            sum = sum.wrapping_add(task.await.map_err(|error| Failure::Local(error.to_string()))??);
-        }
-        Ok(Scratch { name, events, checksum: sum })
+        TopicServiceClient::new(self.connection.channel()).create_topic(self.caller().request(request)).await?;
+        Ok(name)
     }
 
-    /// Deletes a topic and the consumer `consumer` of it, if there is one.
-    pub(super) async fn remove(&self, topic: &Scratch, consumer: Option<&str>) -> Result<(), Failure> {
-        if let Some(name) = consumer {
-            let request = self.caller().request(v1::DeleteConsumerRequest { name: name.into() });
-            ConsumerServiceClient::new(self.channel()).delete_consumer(request).await?;
-        }
-        let request = self.caller().request(v1::DeleteTopicRequest { name: topic.name.clone() });
-        TopicServiceClient::new(self.channel()).delete_topic(request).await?;
+    /// Registers a consumer in MODE_QUEUE that is named as its topic, and is there until it is removed.
+    pub(super) async fn register_queue(&self, topic: &str) -> Result<(), Failure> {
+        let consumer = v1::Consumer {
+            name: topic.to_owned(),
+            topic: topic.to_owned(),
+            mode: v1::Mode::Queue.into(),
+            max_in_flight: 100_000,
+            ..Default::default()
+        };
+        self.left.lock().consumers.insert(topic.to_owned());
+        let request = v1::RegisterConsumerRequest { consumer: Some(consumer), if_not_exists: false };
+        let request = self.caller().request(request);
+        ConsumerServiceClient::new(self.connection.channel()).register_consumer(request).await?;
         Ok(())
+    }
+
+    /// Deletes a consumer.
+    pub(super) async fn delete_consumer(&self, name: &str) -> Result<(), Failure> {
+        let request = self.caller().request(v1::DeleteConsumerRequest { name: name.to_owned() });
+        let answer = ConsumerServiceClient::new(self.connection.channel()).delete_consumer(request).await;
+        gone(answer.map(drop))?;
+        self.left.lock().consumers.remove(name);
+        Ok(())
+    }
+
+    /// Deletes everything that was made here. Cancelling it leaves the rest.
+    pub(super) async fn remove_all(&self) -> Result<(), Failure> {
+        self.renew().await?;
+        let Left { consumers, topics } = std::mem::take(&mut *self.left.lock());
+        for name in consumers {
+            self.delete_consumer(&name).await?;
+        }
+        let mut client = TopicServiceClient::new(self.connection.channel());
+        for name in topics {
+            gone(client.delete_topic(self.caller().request(v1::DeleteTopicRequest { name })).await.map(drop))?;
+        }
+        Ok(())
+    }
+}
+
+/// What was never made needs no deleting.
+fn gone(answer: Result<(), tonic::Status>) -> Result<(), Failure> {
+    match answer {
+        Err(status) if status.code() == Code::NotFound && reason(&status).is_some() => Ok(()),
+        other => Ok(other?),
     }
 }
 
@@ -92,32 +160,4 @@ impl Caller {
         }
         request
     }
-}
-
-/// Publishes the events from `first` to `last`, without it, and returns their checksum.
-async fn fill(
-    mut client: EventServiceClient<Channel>,
-    caller: Caller,
-    topic: String,
-    first: u64,
-    last: u64,
-    keyed: bool,
-) -> Result<u64, Failure> {
-    let mut sum = 0_u64;
-    let mut next = first;
-    while next < last {
-        let end = (next + BATCH).min(last);
-        let event = |n| {
-            let text = order(n);
-            sum = sum.wrapping_add(checksum(text.as_bytes()));
-            let key = if keyed { customer(n) } else { String::new() };
-            let payload = Some(v1::new_event::Payload::Text(text));
-            v1::NewEvent { r#type: "order.placed".into(), key, payload, ..Default::default() }
-        };
-        let events = (next..end).map(event).collect();
-        let request = v1::PublishRequest { topic: topic.clone(), events, ..Default::default() };
-        client.publish(caller.request(request)).await?;
-        next = end;
-    }
-    Ok(sum)
 }

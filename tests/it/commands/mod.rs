@@ -1,6 +1,7 @@
 //! The command line, as a process of its own against real servers.
 
 mod bench;
+mod bench_faults;
 mod codes;
 mod completions;
 mod consumers;

@@ -126,3 +126,19 @@ async fn a_long_reading_that_has_an_end_shows_how_far_it_is() {
         shell.ok(arguments).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measuring_shows_each_run_and_a_table() {
+    let (_server, shell) = Shell::embedded().await;
+    let bench = ["bench", "publish_single", "queue", "--events", "1000", "--runs", "2"];
+    let Seen { out, screen } = watched(&shell, &bench, Stdio::null(), Results::Pipe).await;
+    for shown in ["publish_single, warm-up ", "publish_single, run 1 of 2 ", "queue, run 2 of 2 ", "/1,000, "] {
+        assert!(screen.contains(shown), "no {shown}: {screen}");
+    }
+    assert!(!screen.contains('\n'), "the bar stays behind: {screen:?}");
+    assert_eq!(out.lines().count(), 3, "{out}");
+    let Seen { screen, .. } = watched(&shell, &bench, Stdio::null(), Results::Screen).await;
+    for shown in ["WORKLOAD ", "MEDIAN ", "publish_single.p50 ", "publish_single.p99 ", "queue "] {
+        assert!(screen.contains(shown), "no {shown}: {screen}");
+    }
+}

@@ -1,0 +1,104 @@
+//! `latency`: from the publish call to the delivery, at a fixed rate that nobody is late for.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::{Stream, StreamExt, stream};
+use tokio::{task::JoinSet, time::interval};
+use tokio_stream::wrappers::IntervalStream;
+
+use super::{
+    Settings,
+    figures::{Counter, Measured, Run, Verified, histogram, nanos},
+    lane::{Acknowledged, note},
+    load::{Dress, Load, Share},
+    reader::{End, Reader},
+    target::Caller,
+    verify::{joined, read_back, same},
+};
+use crate::{
+    cli::failure::Failure,
+    proto::v1::{PublishStreamRequest, event_service_client::EventServiceClient},
+};
+
+/// When each event was published: nanoseconds after the epoch of the run.
+#[derive(Debug, Clone)]
+struct Clock {
+    epoch: Instant,
+    sent: Arc<[AtomicU64]>,
+}
+
+impl Clock {
+    fn new(events: u64) -> Self {
+        Self { epoch: Instant::now(), sent: (0..events).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    fn publish(&self, index: usize) {
+        if let Some(sent) = self.sent.get(index) {
+            sent.store(nanos(self.epoch.elapsed()), Ordering::Release);
+        }
+    }
+
+    /// How long the event at this offset took; there is one publisher, so the first event is at the first offset.
+    fn delivered(&self, offset: i64) -> u64 {
+        let sent = usize::try_from(offset - 1).ok().and_then(|index| self.sent.get(index));
+        nanos(self.epoch.elapsed()).saturating_sub(sent.map_or(0, |sent| sent.load(Ordering::Acquire)))
+    }
+}
+
+/// One run: the times of all events, each of them published when it is due, whatever became of those before it.
+pub(super) async fn run(run: &Run<'_>, name: &str) -> Result<Measured, Failure> {
+    let Settings { events, rate, .. } = *run.settings;
+    let topics = [run.target.create_topic(name).await?];
+    let load = Load::new(events, 1, Dress::PLAIN, &topics, 1);
+    let content = Verified { events, checksum: load.checksum };
+    let (channel, caller) = (run.target.reader_channel().await?, run.target.caller());
+    let mut reader = Reader::open(channel, &caller, &topics[0], End::Never).await?;
+    reader.caught_up().await?;
+
+    let clock = Clock::new(events);
+    let mut publishing = JoinSet::new();
+    let client = EventServiceClient::new(run.target.channel().await?);
+    for share in load.shares {
+        let requests = paced(share, Duration::from_secs(1) / rate, clock.clone());
+        publishing.spawn(publish(client.clone(), caller.clone(), requests, run.progress.clone()));
+    }
+    let mut times = Vec::with_capacity(events as usize);
+    let reading = reader.read(events, |offset| times.push(clock.delivered(offset)));
+    // If nothing is published, nothing is to be waited for.
+    let (found, acknowledged) = tokio::try_join!(reading, joined(&mut publishing))?;
+    let verified = same(found, content)?;
+    read_back(run, &topics, &acknowledged.concat(), content).await?;
+    Ok(Measured::latencies(histogram(times)?, verified))
+}
+
+/// The requests, one at each tick, which is when it is published.
+fn paced(share: Share, pause: Duration, clock: Clock) -> impl Stream<Item = PublishStreamRequest> + Send + 'static {
+    let requests = stream::iter(share.into_requests().enumerate());
+    IntervalStream::new(interval(pause)).zip(requests).map(move |(_, (index, publish))| {
+        clock.publish(index);
+        PublishStreamRequest { sequence: index as i64 + 1, publish: Some(publish) }
+    })
+}
+
+async fn publish(
+    mut client: EventServiceClient<tonic::transport::Channel>,
+    caller: Caller,
+    requests: impl Stream<Item = PublishStreamRequest> + Send + 'static,
+    progress: Counter,
+) -> Result<Acknowledged, Failure> {
+    let mut responses = client.publish_stream(caller.request(requests)).await?.into_inner();
+    let mut acknowledged = Acknowledged::new();
+    let mut answered = 0;
+    while let Some(response) = responses.message().await? {
+        answered += 1;
+        note(response, answered, Some(0), &mut acknowledged)?;
+        progress.add(1);
+    }
+    Ok(acknowledged)
+}
