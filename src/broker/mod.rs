@@ -41,6 +41,7 @@ mod topic_counters;
 mod topics;
 mod upkeep;
 mod users;
+mod verify;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -85,6 +86,7 @@ pub use subscribe::{CredentialEnd, Source, StopAt, Subscribe, SubscribeError, Su
 pub use subscription::LogSubscription;
 pub use topics::{TopicsError, Trimmed};
 pub use users::{NewUser, UsersError};
+pub use verify::{Alteration, Altered, Noted, Verified, VerifiedPart, VerifyTopic};
 
 /// How a broker behaves.
 #[derive(Debug, Clone)]
