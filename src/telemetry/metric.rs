@@ -123,7 +123,8 @@ table! {
         /// Events that this server removed in the background, by cause: the topic's `retention` does not
         /// keep them, or it was `deleted`.
         REMOVED_EVENTS = "eventflow_removed_events_total", Kind::Counter, "events", ["cause"];
-        /// Segments, which are appends as they were stored, that this server removed in the background.
+        /// Segments, which are appends as they were stored or were packed together, that this server removed in
+        /// the background.
         REMOVED_SEGMENTS = "eventflow_removed_segments_total", Kind::Counter, "segments", ["cause"];
     }
     "Packing" {

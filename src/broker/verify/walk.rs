@@ -115,7 +115,8 @@ impl<'a> Walk<'a> {
             return Some(Altered { first: expected, last: link.first.previous(), how: Alteration::Unlinked });
         }
         let fits = link.first == expected && link.last.since(link.first) < limits::SEGMENT_EVENTS as u64;
-        (!fits).then_some(Altered { first: link.first, last: link.last, how: Alteration::Changed })
+        // What comes before is what it was, whatever this link says of it.
+        (!fits).then_some(Altered { first: expected.min(link.last), last: link.last, how: Alteration::Changed })
     }
 
     /// Goes on to the end of a link, and looks whether the noted hash is there.
