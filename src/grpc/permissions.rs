@@ -165,6 +165,7 @@ mod tests {
         let reads = [
             "GetTopic",
             "ListTopics",
+            "VerifyTopic",
             "GetEvent",
             "ListEvents",
             "GetConsumer",
