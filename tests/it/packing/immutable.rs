@@ -5,7 +5,9 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::{
     client::{Client, event},
-    harness::{databases::Database, redis::Redis, server::Server},
+    feed::everything,
+    harness::{databases::Database, patience::eventually, redis::Redis, server::Server},
+    observe::Metrics,
 };
 
 /// Four segments of one to three events: some with a time, attributes or an id of their own.
@@ -147,4 +149,41 @@ async fn links_go_only_when_what_follows_them_is_trimmed() {
         let delete = format!("delete from eventflow.links where last_offset = {last}");
         assert_eq!(code(&mut postgres, &delete).await, "23001", "{last}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_and_readers_do_not_wait_for_packing_not_even_of_the_newest_segment() {
+    let (server, mut postgres) = segments().await;
+    let client = Client::admin(&server).await;
+    let before = everything(&client, "orders").await;
+    let newest = packing(&[("s.last_offset <= 5", "s.last_offset <= 6"), ("1, 5, null", "1, 6, null")]);
+    postgres.execute("begin").await.unwrap();
+    postgres.execute(AssertSqlSafe(newest)).await.unwrap();
+    let next = client.publish("orders", vec![event("next")]).await.unwrap();
+    assert_eq!(next[0].offset, 7);
+    assert_eq!(everything(&client, "orders").await[..6], before);
+    postgres.execute("commit").await.unwrap();
+    let last = client.publish("orders", vec![event("last")]).await.unwrap();
+    assert_eq!(last[0].offset, 8);
+    let after = everything(&client, "orders").await;
+    assert_eq!((after.len(), &after[..6]), (8, &before[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packing_does_not_queue_up_behind_who_trims() {
+    let database = Database::fresh().await;
+    let mut postgres = database.connect().await;
+    let server = Server::cluster(&database, Redis::shared().await).flag("--pack-after", "50ms").start().await;
+    let client = Client::admin(&server).await;
+    client.create_topic("orders").await;
+    // The lock that trimming takes: the same kind, of this topic.
+    postgres.execute("begin; select eventflow.lock_topic_v1(1)").await.unwrap();
+    super::publish_alone(&client, "orders", 5).await;
+    let refused = async || (Metrics::of(&server).await.get("eventflow_pack_conflicts_total") >= 3).then_some(());
+    eventually("packing to be turned away", refused).await;
+    assert_eq!(super::verify(&client, "orders").await.packed_offset, 0);
+    let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
+    assert_eq!(sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut postgres).await.unwrap(), 0);
+    postgres.execute("commit").await.unwrap();
+    super::packed_to(&client, "orders", 6).await;
 }
