@@ -82,6 +82,14 @@
 //! for all streams of a server by one statement, and each new one has a higher epoch that fences the
 //! commits of the one before.
 //!
+//! # Packing
+//!
+//! `broker::packer` looks for topics with old segments that have no link, has the store find the next run of
+//! them that nothing can join any more, hashes it behind the hash before ([`domain::Link`]), and has it packed:
+//! [`store::ChainStore::pack`] puts one segment in the place of the run and adds the link, if everything is as it
+//! was found. The database lets go only of rows whose events it finds again, equal, in one row. `broker::verify`
+//! walks along the links beside the events.
+//!
 //! # When the database is not the one that it was
 //!
 //! Every new connection says which server it leads to. When that changes, older connections are given up,

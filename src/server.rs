@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     auth::Auth,
-    broker::{Broker, BrokerOptions},
+    broker::{Broker, BrokerOptions, PackOptions},
     config::ServeSettings,
     domain::limits,
     grpc::{AuthenticateLayer, CallLayer, GrpcOptions, Health, routes},
@@ -143,6 +143,8 @@ fn broker_options(settings: &ServeSettings, server_name: String) -> BrokerOption
         stream_max_age: settings.stream_max_age,
         poll_interval: settings.poll_interval,
         retention_interval: settings.retention_interval,
+        pack: (!settings.pack_after.is_zero())
+            .then_some(PackOptions { after: settings.pack_after, rate: settings.pack_rate }),
         max_streams: settings.max_streams,
         max_streams_per_principal: settings.max_streams_per_principal,
         server_name,

@@ -258,7 +258,7 @@ impl Broker {
     }
 
     /// The topic as it is now, if the caller may see events of it.
-    async fn readable(
+    pub(super) async fn readable(
         &self,
         principal: &Principal,
         permission: Permission,

@@ -20,6 +20,7 @@ mod life;
 mod log;
 mod manage;
 mod observe;
+mod packer;
 mod poll;
 mod poller;
 mod presence;
@@ -40,6 +41,7 @@ mod topic_counters;
 mod topics;
 mod upkeep;
 mod users;
+mod verify;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -70,6 +72,7 @@ pub use enrich::TRACEPARENT;
 pub use frame::{ClosingReason, Frame, Position, Run};
 pub use history::{EventName, EventPage, HistoryError, ListEvents, Order, Resume};
 pub use keys::{KeysError, NewKey};
+pub use packer::PackOptions;
 pub use poll::{Poll, Polled, PolledConsumer};
 pub use producers::ProducersError;
 pub use publish::{Publish, PublishError, Published, Refusal};
@@ -83,6 +86,7 @@ pub use subscribe::{CredentialEnd, Source, StopAt, Subscribe, SubscribeError, Su
 pub use subscription::LogSubscription;
 pub use topics::{TopicsError, Trimmed};
 pub use users::{NewUser, UsersError};
+pub use verify::{Alteration, Altered, Noted, Verified, VerifiedPart, VerifyTopic};
 
 /// How a broker behaves.
 #[derive(Debug, Clone)]
@@ -107,6 +111,8 @@ pub struct BrokerOptions {
     pub poll_interval: Option<Duration>,
     /// How often events that are due are looked for, to be removed.
     pub retention_interval: Duration,
+    /// What is packed in the background; `None`: nothing.
+    pub pack: Option<PackOptions>,
     /// Streams that may be open at once.
     pub max_streams: usize,
     /// Streams that one principal may have open at once.
@@ -195,6 +201,9 @@ impl Broker {
         broker.shutdown().spawn(broker.clone().follow_store());
         broker.shutdown().spawn(broker.clone().watch_lag());
         broker.shutdown().spawn(broker.clone().remove_in_background());
+        if let Some(pack) = broker.inner.options.pack {
+            broker.shutdown().spawn(broker.clone().pack_in_background(pack));
+        }
         broker.shutdown().spawn(broker.clone().sweep_queues());
         broker.shutdown().spawn(broker.clone().note_key_uses());
         broker.shutdown().spawn(broker.clone().rotate_signing_keys());

@@ -58,7 +58,7 @@ impl Appender {
         let seen = seen.filter(|seen| seen.at.elapsed() < SEEN_AGE).map(|seen| seen.head);
         let mut aim = Aim { seen, floor: None };
         loop {
-            let (error, uncertain) = match self.attempt(batch, &mut aim).await {
+            let (error, uncertain) = match self.attempt(batch, &mut aim, unknown).await {
                 Ok(appended) => {
                     counter!(metric::APPENDS).increment(1);
                     histogram!(metric::APPEND_SECONDS).record(started.elapsed());
@@ -88,8 +88,9 @@ impl Appender {
         }
     }
 
-    /// Sends the batch once to the server that the head was read from, reading it anew as needed.
-    async fn attempt(&self, batch: &mut AppendBatch, aim: &mut Aim) -> Result<Appended, Failure> {
+    /// Sends the batch once to the server that the head was read from, reading it anew as needed. `unknown`:
+    /// an attempt before may have stored it.
+    async fn attempt(&self, batch: &mut AppendBatch, aim: &mut Aim, unknown: bool) -> Result<Appended, Failure> {
         loop {
             let now = match aim.seen {
                 Some(seen) => seen,
@@ -107,6 +108,14 @@ impl Appender {
                 Err(AppendError::ServerChanged) => {
                     aim.seen = None;
                     continue;
+                }
+                // This process stood still for long. What was never sent can be aimed anew.
+                Err(AppendError::Forgotten) if !unknown => {
+                    *aim = Aim::default();
+                    continue;
+                }
+                Err(AppendError::Forgotten) => {
+                    Refusal::OutcomeUnknown(Arc::new(StoreError::Unavailable("it was packed meanwhile".into())))
                 }
                 Err(AppendError::TopicNotFound) => Refusal::TopicNotFound,
                 Err(AppendError::TopicSealed) => Refusal::TopicSealed,

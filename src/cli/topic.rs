@@ -1,5 +1,7 @@
 //! `eventflow topic`.
 
+mod verify;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -46,6 +48,8 @@ pub(super) enum TopicCommand {
     },
     /// Remove the oldest events for good.
     Trim(TrimArgs),
+    /// Compare what a topic keeps with its chain of hashes.
+    Verify(verify::VerifyArgs),
     /// Delete a topic that has no consumers, with all its events, for good.
     Delete {
         /// The topic.
@@ -129,6 +133,7 @@ pub(super) async fn run(connection: &Connection, output: Output, command: TopicC
         TopicCommand::Seal { name } => seal(connection, name, true).await?,
         TopicCommand::Unseal { name } => seal(connection, name, false).await?,
         TopicCommand::List { prefix } => return list(connection, output, prefix).await,
+        TopicCommand::Verify(args) => return verify::run(connection, output, args).await,
         TopicCommand::Trim(args) => return trim(connection, output, args).await,
         TopicCommand::Delete { name, yes } => return delete(connection, output, name, yes).await,
     };

@@ -67,6 +67,14 @@ pub struct ServeSettings {
     #[arg(long, env = "EVENTFLOW_RETENTION_INTERVAL", default_value = "1m", value_parser = duration, value_name = "TIME")]
     pub retention_interval: Duration,
 
+    /// How old events are when small segments of them are packed into full ones; off: never.
+    #[arg(long, env = "EVENTFLOW_PACK_AFTER", default_value = "10m", value_parser = duration_or_off, value_name = "TIME")]
+    pub pack_after: Duration,
+
+    /// Bytes of events that are packed in a second, at most.
+    #[arg(long, env = "EVENTFLOW_PACK_RATE", default_value_t = 16 << 20, value_name = "BYTES")]
+    pub pack_rate: usize,
+
     /// How long access tokens are valid.
     #[arg(long, env = "EVENTFLOW_TOKEN_TTL", default_value = "15m", value_parser = duration, value_name = "TIME")]
     pub token_ttl: Duration,
@@ -187,8 +195,14 @@ impl ServeSettings {
         }
         /// A time beyond which clocks overflow.
         const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
-        let longest =
-            [self.stream_max_age, self.drain_timeout, self.token_ttl, self.queue_timeout, self.retention_interval];
+        let longest = [
+            self.stream_max_age,
+            self.drain_timeout,
+            self.token_ttl,
+            self.queue_timeout,
+            self.retention_interval,
+            self.pack_after,
+        ];
         if longest.into_iter().chain(self.poll_interval).any(|time| time > LONGEST) {
             return Err(SettingsError::TooLong);
         }
@@ -205,6 +219,7 @@ impl ServeSettings {
             ("--stream-max-age", self.stream_max_age.is_zero()),
             ("--drain-timeout", self.drain_timeout.is_zero()),
             ("--token-ttl", self.token_ttl.is_zero()),
+            ("--pack-rate", self.pack_rate == 0),
             ("--retention-interval", self.retention_interval.is_zero()),
             ("--poll-interval", self.poll_interval.is_some_and(|interval| interval.is_zero())),
         ];
@@ -234,6 +249,14 @@ impl StoreSettings {
     }
 }
 
+/// A duration, or 0 for `off`.
+fn duration_or_off(text: &str) -> Result<Duration, String> {
+    match text {
+        "off" | "0" => Ok(Duration::ZERO),
+        time => duration(time).map_err(|error| format!("{error}, or off")),
+    }
+}
+
 /// A duration such as `250ms`, `15s`, `60m`, `24h` or `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time; write for example 250ms, 15s, 60m, 24h or 30d");
@@ -257,7 +280,7 @@ mod tests {
 
     use clap::Parser;
 
-    use super::{ServeSettings, SettingsError, duration};
+    use super::{ServeSettings, SettingsError, duration, duration_or_off};
 
     #[derive(Parser)]
     struct Program {
@@ -276,7 +299,7 @@ mod tests {
         let open = "0.0.0.0:50051";
         assert!(matches!(check(&["--listen", open]), Err(SettingsError::NotLoopback(_))));
         assert_eq!(check(&["--listen", open, "--insecure"]), Ok(()));
-        for capacity in ["--ring-bytes", "--publish-stream-requests", "--publish-stream-bytes"] {
+        for capacity in ["--pack-rate", "--ring-bytes", "--publish-stream-requests", "--publish-stream-bytes"] {
             assert_eq!(check(&[capacity, "0"]), Err(SettingsError::Zero(capacity)));
             assert_eq!(check(&[capacity, "1"]), Ok(()));
         }
@@ -286,6 +309,15 @@ mod tests {
         for bad in ["mysql://ada@db/x", "db/x", ""] {
             assert_eq!(check(&["--database-url", bad]), Err(SettingsError::NotPostgres("--database-url")), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_may_be_off_is_off_by_name_or_number() {
+        for off in ["off", "0", "0s"] {
+            assert_eq!(duration_or_off(off), Ok(Duration::ZERO), "{off}");
+        }
+        assert_eq!(duration_or_off("10m"), Ok(Duration::from_secs(600)));
+        assert!(duration_or_off("never").is_err());
     }
 
     #[test]

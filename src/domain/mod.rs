@@ -4,6 +4,7 @@
 //! from there on.
 
 mod batch;
+mod chain;
 mod consumer;
 mod event;
 mod filter;
@@ -21,6 +22,7 @@ mod time;
 mod topic;
 
 pub use batch::{AppendBatch, BatchId, Incarnation, KnownId, PendingEvent, ReadCap, SeenHead, Segment};
+pub use chain::{CHAIN_VERSION, ChainEnd, ChainHash, Link};
 pub use consumer::{
     Connection, Consumer, ConsumerChange, ConsumerId, ConsumerName, Epoch, Mode, NewConsumer, QueuePolicy, RenewedHold,
     ServerId, StartFrom, SubscriptionId,

@@ -29,6 +29,7 @@ const RPCS: &[(&str, &str, Access)] = &[
     ("TopicService", "UpdateTopic", Access::Needs(Permission::ManageTopics)),
     ("TopicService", "TrimTopic", Access::Needs(Permission::ManageTopics)),
     ("TopicService", "DeleteTopic", Access::Needs(Permission::ManageTopics)),
+    ("TopicService", "VerifyTopic", Access::Needs(Permission::ListEvents)),
     ("EventService", "Publish", Access::Needs(Permission::Publish)),
     ("EventService", "PublishStream", Access::Needs(Permission::Publish)),
     ("EventService", "GetEvent", Access::Needs(Permission::ReadEvents)),
@@ -164,6 +165,7 @@ mod tests {
         let reads = [
             "GetTopic",
             "ListTopics",
+            "VerifyTopic",
             "GetEvent",
             "ListEvents",
             "GetConsumer",

@@ -95,4 +95,14 @@ impl TopicService for Topics {
         self.0.delete_topic(&name).await.map_err(|error| Problem::from(error).of_change())?;
         Ok(Response::new(v1::DeleteTopicResponse {}))
     }
+
+    async fn verify_topic(
+        &self,
+        request: Request<v1::VerifyTopicRequest>,
+    ) -> Result<Response<v1::VerifyTopicResponse>, Status> {
+        let principal = caller(&request)?;
+        let verify = convert::verify_topic(request.into_inner())?;
+        let verified = self.0.verify_topic(&principal, &verify).await.map_err(Problem::from)?;
+        Ok(Response::new(convert::verified(&verify, verified)))
+    }
 }

@@ -23,8 +23,10 @@ pub trait LogStore {
     ///    while the first one may still be on its way;
     /// 3. its identities: if any of their keys is in the topic, [`Appended::Known`] lists all that are,
     ///    and nothing is stored;
-    /// 4. the seal: [`AppendError::TopicSealed`];
-    /// 5. the expected head: [`AppendError::HeadMoved`].
+    /// 4. whether all of that is certain: if something after `batch.seen.head` was packed, and not every event
+    ///    has an identity, the batch may be among it: [`AppendError::Forgotten`];
+    /// 5. the seal: [`AppendError::TopicSealed`];
+    /// 6. the expected head: [`AppendError::HeadMoved`].
     ///
     /// An identity is found for as long as its event is kept.
     async fn append(&self, topic: TopicId, batch: &AppendBatch) -> Result<Appended, AppendError>;
@@ -107,6 +109,10 @@ pub enum AppendError {
     /// The store's server is not the one that the head was read from; nothing happened.
     #[error("the store's server changed")]
     ServerChanged,
+    /// The head was seen so long ago that what came after it was packed: whether the batch is among it cannot
+    /// be told any more. This call stored nothing.
+    #[error("whether the batch was appended before is forgotten")]
+    Forgotten,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

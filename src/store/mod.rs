@@ -6,6 +6,7 @@
 //! safe to assume. Dropping a returned future may or may not undo the work, so callers run changes in
 //! tasks of their own.
 
+mod chain;
 mod consumers;
 mod error;
 mod keys;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 use crate::domain::Incarnation;
 
+pub use chain::{Chain, ChainStore, PackRule, PackRun, Packing};
 pub use consumers::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError};
 pub use error::{OpenError, StoreError};
 pub use keys::{ApiKeyRecord, KeyOwner, KeyStore, Whose};
@@ -46,6 +48,7 @@ pub use users::{User, UserChange, UserError, UserStore};
 pub trait Store:
     std::fmt::Debug
     + LogStore
+    + ChainStore
     + TopicStore
     + ConsumerStore
     + ProducerStore

@@ -47,7 +47,7 @@ pub trait TopicStore {
 pub struct Removed {
     /// Events that went, with their ids.
     pub events: u64,
-    /// Stored runs that went: batches as they were appended.
+    /// Stored runs that went: batches as they were appended, or were packed together.
     pub segments: u64,
     /// Where the next step goes on; `None`: nothing is left to remove.
     pub more: Option<Offset>,

@@ -123,8 +123,26 @@ table! {
         /// Events that this server removed in the background, by cause: the topic's `retention` does not
         /// keep them, or it was `deleted`.
         REMOVED_EVENTS = "eventflow_removed_events_total", Kind::Counter, "events", ["cause"];
-        /// Segments, which are appends as they were stored, that this server removed in the background.
+        /// Segments, which are appends as they were stored or were packed together, that this server removed in
+        /// the background.
         REMOVED_SEGMENTS = "eventflow_removed_segments_total", Kind::Counter, "segments", ["cause"];
+    }
+    "Packing" {
+        /// Small segments that this server packed with their neighbours into larger ones.
+        PACKED_SEGMENTS = "eventflow_packed_segments_total", Kind::Counter, "segments", [];
+        /// Segments that this server added to the chains of their topics: those that packing made, and those
+        /// that were full before.
+        LINKED_SEGMENTS = "eventflow_linked_segments_total", Kind::Counter, "segments", [];
+        /// Events of these segments.
+        LINKED_EVENTS = "eventflow_linked_events_total", Kind::Counter, "events", [];
+        /// Time of each transaction that packed or linked a segment.
+        PACK_SECONDS = "eventflow_pack_duration_seconds", APPEND_BOUNDS, "seconds", [];
+        /// Times that nothing was packed, since somebody else packed or trimmed the topic.
+        PACK_CONFLICTS = "eventflow_pack_conflicts_total", Kind::Counter, "times", [];
+        /// Events that were compared with the chain of their topic by VerifyTopic.
+        VERIFIED_EVENTS = "eventflow_verified_events_total", Kind::Counter, "events", [];
+        /// Times that VerifyTopic found events that are not those that were linked. Each is worth an alert.
+        ALTERED_RANGES = "eventflow_altered_ranges_total", Kind::Counter, "times", [];
     }
     "Wake-ups" {
         /// Times that the streams of a topic were told to look, by cause: `append` on this server, `redis` said

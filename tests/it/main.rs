@@ -25,6 +25,7 @@ mod login;
 mod metrics;
 mod notify_contract;
 mod observe;
+mod packing;
 mod permissions;
 mod polyglot;
 mod postgres_faults;

@@ -19,6 +19,7 @@ mod subscribe;
 mod time;
 mod topic;
 mod user;
+mod verify;
 
 pub(super) use checks::Checks;
 pub(super) use consumer::{consumer, consumer_update, new_consumer, seek};
@@ -38,3 +39,4 @@ pub(super) use topic::{new_topic, position, topic, topic_change};
 pub(super) use user::{
     PasswordChange, given_password, new_user, password_change, role_message, tokens, user, user_change,
 };
+pub(super) use verify::{verified, verify_topic};

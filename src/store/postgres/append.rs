@@ -77,6 +77,7 @@ fn outcome(row: &PgRow) -> Result<Appended, AppendError> {
         }),
         "known" => known(row),
         "topic_not_found" => Err(AppendError::TopicNotFound),
+        "forgotten" => Err(AppendError::Forgotten),
         "sealed" => Err(AppendError::TopicSealed),
         "head_moved" => Err(AppendError::HeadMoved { head: rows::offset(row, "head")? }),
         other => Err(corrupt(format!("an append ended with {other:?}")).into()),

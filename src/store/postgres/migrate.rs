@@ -46,7 +46,7 @@ pub(super) async fn migrate(
     migrator.run_direct(None, &mut connection, false).await.map_err(|error| self::failed(Box::new(error)))?;
     let other = row.try_get::<&str, _>("role").map_err(failed)? != server_role;
     if other {
-        let grant = sqlx::query("select eventflow.grant_server_v4($1)").bind(server_role);
+        let grant = sqlx::query("select eventflow.grant_server_v5($1)").bind(server_role);
         grant.execute(&mut connection).await.map_err(failed)?;
     }
     let replaced = if restored { Some(after_restore(&mut connection).await?) } else { None };

@@ -5,6 +5,7 @@
 //! their names carry a version, and one that is released never changes.
 
 mod append;
+mod chain;
 mod columns;
 mod consumers;
 mod errors;
@@ -146,6 +147,7 @@ const STATEMENTS: &[&str] = &[
     "find_consumer",
     "find_ids",
     "find_producer",
+    "find_run",
     "find_session",
     "find_topic",
     "find_user",
@@ -154,11 +156,13 @@ const STATEMENTS: &[&str] = &[
     "heads",
     "held_for",
     "leave",
+    "links",
     "list_api_keys",
     "list_consumers",
     "list_producers",
     "list_topics",
     "list_users",
+    "pack",
     "pause_consumer",
     "pick",
     "ping",
@@ -189,6 +193,7 @@ const STATEMENTS: &[&str] = &[
     "trim_delete",
     "trim_preview",
     "trim_read",
+    "unpacked_topics",
     "update_consumer",
     "update_producer",
     "update_topic",

@@ -104,6 +104,15 @@ pub(super) async fn pick(
     Ok(Some(picked))
 }
 
+/// The events after an offset of stored segments, of which the first begins there or before.
+pub(super) fn segment(after: Offset, found: &[PgRow]) -> Result<Option<Segment>, StoreError> {
+    let mut run = Run::new(after, Offset::MAX);
+    for row in found {
+        run.take(row)?;
+    }
+    Ok(Segment::new(run.events))
+}
+
 /// Events as they are put together from segments.
 struct Run {
     /// The last offset taken, or before the first to be taken.

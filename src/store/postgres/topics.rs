@@ -90,7 +90,7 @@ impl TopicStore for PostgresStore {
     async fn remove_deleted(&self, topic: TopicId, after: Offset) -> Result<Removed, StoreError> {
         let removed = trim::remove_oldest(self, topic, after).await?;
         if removed.more.is_none() {
-            let statement = sqlx::query("select eventflow.forget_topic_v2($1)").bind(topic.0);
+            let statement = sqlx::query("select eventflow.forget_topic_v3($1)").bind(topic.0);
             self.control.execute("forget_topic", statement).await?;
         }
         Ok(removed)

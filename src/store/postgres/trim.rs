@@ -60,7 +60,7 @@ pub(super) async fn remove_oldest(store: &PostgresStore, topic: TopicId, after: 
     }
     // Each event has an id, also where its producer gave none.
     let removed = Removed { events: keys.len() as u64, segments: segments.len() as u64, more: Some(last) };
-    let statement = sqlx::query("select eventflow.trim_delete_v1($1, $2, $3)");
+    let statement = sqlx::query("select eventflow.trim_delete_v2($1, $2, $3)");
     store.control.execute("trim_delete", statement.bind(topic.0).bind(last.get()).bind(keys)).await?;
     Ok(removed)
 }

@@ -31,6 +31,8 @@ struct Log {
     sealed: bool,
     /// When the newest event was recorded, even if it was trimmed.
     newest_time: Option<Timestamp>,
+    /// Up to here it is packed.
+    linked_to: Offset,
 }
 
 /// See [`LogStore::append`](crate::store::LogStore::append).
@@ -47,6 +49,10 @@ pub(super) async fn append(store: &SqliteStore, topic: TopicId, batch: &AppendBa
     let known = find_ids(store, &mut tx, topic, &keys).await?;
     if !known.is_empty() {
         return Ok(Appended::Known(known));
+    }
+    // Where events were packed it is not known any more by which attempts they came.
+    if keys.len() < batch.events.len() && log.linked_to > batch.seen.head {
+        return Err(AppendError::Forgotten);
     }
     if log.sealed {
         return Err(AppendError::TopicSealed);
@@ -73,6 +79,7 @@ async fn find_log(store: &SqliteStore, conn: &mut SqliteConnection, topic: Topic
         bounds: Bounds { head: offset(&row, "head")?, trimmed_to: offset(&row, "trimmed_to")? },
         sealed: row.try_get("sealed").map_err(failed)?,
         newest_time: newest_time.map(time).transpose()?,
+        linked_to: offset(&row, "linked_to")?,
     }))
 }
 

@@ -44,10 +44,7 @@ impl LogStore for SqliteStore {
     }
 
     async fn trim_preview(&self, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
-        let found = heads::heads(self, &[topic]).await?;
-        // Each event is a run of its own.
-        let preview = |Bounds { head, trimmed_to }| Bounds { head, trimmed_to: trimmed_to.max(up_to.min(head)) };
-        Ok(found.first().map(|found| preview(found.bounds)))
+        trim::preview(self, topic, up_to).await
     }
 
     async fn retain(&self, topic: TopicId, _after: Offset) -> Result<Removed, StoreError> {

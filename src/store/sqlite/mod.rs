@@ -5,6 +5,7 @@
 
 mod append;
 mod before_time;
+mod chain;
 mod commit;
 mod consumers;
 mod error;
@@ -70,6 +71,7 @@ const STATEMENTS: &[&str] = &[
     "add_deleted",
     "add_deleted_consumer",
     "add_leases",
+    "add_link",
     "add_signing_key",
     "add_waiting",
     "attend",
@@ -81,6 +83,7 @@ const STATEMENTS: &[&str] = &[
     "clear_leases",
     "clear_queue_connections",
     "commit_offset",
+    "count_events",
     "count_leased",
     "count_sizes",
     "count_skipped",
@@ -97,6 +100,7 @@ const STATEMENTS: &[&str] = &[
     "delete_consumer",
     "delete_event_ids",
     "delete_events",
+    "delete_links",
     "delete_producer",
     "delete_queue_connection",
     "delete_queue_connections",
@@ -112,6 +116,7 @@ const STATEMENTS: &[&str] = &[
     "extend",
     "find_api_key",
     "find_batch",
+    "find_chain",
     "find_claimed",
     "find_connections",
     "find_consumer",
@@ -127,6 +132,7 @@ const STATEMENTS: &[&str] = &[
     "find_producer",
     "find_queue",
     "find_retention",
+    "find_run",
     "find_session",
     "find_signing_key",
     "find_topic",
@@ -135,6 +141,7 @@ const STATEMENTS: &[&str] = &[
     "forget_consumers",
     "forget_dead",
     "forget_events",
+    "forget_links",
     "forget_queue",
     "forget_sessions",
     "forget_signing_keys",
@@ -149,6 +156,7 @@ const STATEMENTS: &[&str] = &[
     "insert_events",
     "keep_leases",
     "lease_events",
+    "links",
     "list_api_keys",
     "list_consumers",
     "list_producers",
@@ -199,6 +207,7 @@ const STATEMENTS: &[&str] = &[
     "topic_exists",
     "topic_in_use",
     "trimmed_pending",
+    "unpacked_topics",
     "update_consumer",
     "update_producer",
     "update_topic",
@@ -206,6 +215,7 @@ const STATEMENTS: &[&str] = &[
     "use_api_key",
     "void_events",
     "void_leases",
+    "whole_links",
 ];
 
 impl SqliteStore {

@@ -28,7 +28,7 @@ use crate::{
 /// Before it, resetting the WAL could corrupt the database.
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 /// The version of the schema that this program was written for; row `version` of the table `schema`.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// Reads that run at once; more would only wait for the same disk.
 const READERS: u32 = 4;
 /// How long a change waits for the changes before it.

@@ -112,7 +112,8 @@ pub(super) async fn pick(
     Ok(Some(picked))
 }
 
-fn event(row: &SqliteRow, reader: &mut MetaReader) -> Result<Event, StoreError> {
+/// An event, of its columns.
+pub(super) fn event(row: &SqliteRow, reader: &mut MetaReader) -> Result<Event, StoreError> {
     let meta: &str = row.try_get("meta").map_err(failed)?;
     let body = reader.body(meta, payload(row, "payload")?)?;
     Ok(Event::new(offset(row, "offset")?, time_of(row, "recorded_time")?, body))

@@ -25,7 +25,8 @@ pub(super) async fn remove_deleted(store: &SqliteStore, topic: TopicId) -> Resul
         None => {
             let topics = store.query("forget_topic", "delete from deleted_topics where id = ?");
             let sizes = store.query("forget_sizes", "delete from size_marks where topic_id = ?");
-            for delete in [topics, sizes] {
+            let links = store.query("forget_links", "delete from links where topic_id = ?");
+            for delete in [topics, sizes, links] {
                 delete.bind(topic.0).execute(&mut *tx).await.map_err(failed)?;
             }
             Removed::default()
@@ -51,7 +52,7 @@ pub(super) async fn oldest(
     }
 }
 
-/// Removes events with their ids and batches; they must be trimmed, or their topic deleted.
+/// Removes events with their ids, batches and links; they must be trimmed, or their topic deleted.
 pub(super) async fn remove_up_to(
     store: &SqliteStore,
     conn: &mut SqliteConnection,
@@ -61,11 +62,13 @@ pub(super) async fn remove_up_to(
     let delete_ids = store.query("delete_event_ids", include_str!("sql/delete_event_ids.sql"));
     let delete_events = store.query("delete_events", "delete from events where topic_id = ? and \"offset\" <= ?");
     let delete_batches = store.query("delete_batches", "delete from batches where topic_id = ? and last_offset <= ?");
-    let mut counts = [0; 3];
-    for (delete, count) in [delete_ids, delete_events, delete_batches].into_iter().zip(&mut counts) {
+    let delete_links = store.query("delete_links", include_str!("sql/delete_links.sql"));
+    let mut counts = [0; 4];
+    let deletes = [delete_ids, delete_events, delete_batches, delete_links];
+    for (delete, count) in deletes.into_iter().zip(&mut counts) {
         let done = delete.bind(topic.0).bind(last.get()).execute(&mut *conn).await.map_err(failed)?;
         *count = done.rows_affected();
     }
-    let [_, events, segments] = counts;
-    Ok(Removed { events, segments, more: Some(last) })
+    let [_, events, batches, links] = counts;
+    Ok(Removed { events, segments: batches + links, more: Some(last) })
 }

@@ -7,6 +7,7 @@ use super::{
     error::failed,
     remove::{STEP_EVENTS, oldest, remove_up_to},
     rows::offset,
+    trim::whole_links,
 };
 use crate::{
     domain::{Offset, Timestamp, TopicId},
@@ -37,6 +38,7 @@ pub(super) async fn retain(store: &SqliteStore, topic: TopicId) -> Result<Remove
             None => uncounted = true,
         }
     }
+    due = whole_links(store, &mut tx, topic, due).await?;
     let removed = match oldest(store, &mut tx, topic, due).await? {
         Some(last) => remove_due(store, &mut tx, topic, last).await?,
         None => Removed::default(),
@@ -54,7 +56,7 @@ async fn remove_due(
 ) -> Result<Removed, StoreError> {
     let query = store.query("raise_trimmed", include_str!("sql/raise_trimmed.sql"));
     let query = query.bind(topic.0).bind(last.get()).bind(STEP_EVENTS);
-    query.fetch_one(&mut *conn).await.map_err(failed)?;
+    let last = offset(&query.fetch_one(&mut *conn).await.map_err(failed)?, "trimmed_to")?;
     let query = store.query("delete_sizes", include_str!("sql/delete_sizes.sql"));
     query.bind(topic.0).bind(last.get()).execute(&mut *conn).await.map_err(failed)?;
     remove_up_to(store, conn, topic, last).await

@@ -102,11 +102,11 @@ async fn a_schema_for_newer_servers_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path()).await.unwrap();
     // A newer version that still works with this program, and one that does not.
-    sqlx::query("update schema set version = 3").execute(&store.writer).await.unwrap();
+    sqlx::query("update schema set version = 4").execute(&store.writer).await.unwrap();
     store.close().await;
     drop(store);
     let store = SqliteStore::open(folder.path()).await.unwrap();
-    sqlx::query("update schema set version = 4, oldest_server = 3").execute(&store.writer).await.unwrap();
+    sqlx::query("update schema set version = 5, oldest_server = 4").execute(&store.writer).await.unwrap();
     store.close().await;
     drop(store);
     let refused = SqliteStore::open(folder.path()).await;

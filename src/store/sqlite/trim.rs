@@ -1,6 +1,8 @@
 //! Removing the oldest events of a topic that lives.
 
-use super::{SqliteStore, error::failed, remove::remove_up_to, rows::offset};
+use sqlx::sqlite::SqliteConnection;
+
+use super::{SqliteStore, error::failed, heads::heads, remove::remove_up_to, rows::offset};
 use crate::{
     domain::{Bounds, Offset, TopicId},
     store::StoreError,
@@ -11,12 +13,34 @@ const STEP: usize = 4096;
 
 /// See [`LogStore::trim`](crate::store::LogStore::trim).
 pub(super) async fn trim(store: &SqliteStore, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
+    let mut before = None;
     loop {
         let Some(bounds) = trim_step(store, topic, up_to).await? else { return Ok(None) };
-        if bounds.trimmed_to >= up_to.min(bounds.head) {
+        // In the middle of a link there is no further step.
+        if bounds.trimmed_to >= up_to.min(bounds.head) || before == Some(bounds.trimmed_to) {
             return Ok(Some(bounds));
         }
+        before = Some(bounds.trimmed_to);
     }
+}
+
+/// See [`LogStore::trim_preview`](crate::store::LogStore::trim_preview).
+pub(super) async fn preview(store: &SqliteStore, topic: TopicId, up_to: Offset) -> Result<Option<Bounds>, StoreError> {
+    let found = heads(store, &[topic]).await?;
+    let Some(Bounds { head, trimmed_to }) = found.first().map(|found| found.bounds) else { return Ok(None) };
+    let up_to = whole_links(store, &mut *store.reader().await?, topic, up_to.min(head)).await?;
+    Ok(Some(Bounds { head, trimmed_to: trimmed_to.max(up_to) }))
+}
+
+/// The last offset up to `up_to` that is not in the middle of a link: events that share one go together.
+pub(super) async fn whole_links(
+    store: &SqliteStore,
+    conn: &mut SqliteConnection,
+    topic: TopicId,
+    up_to: Offset,
+) -> Result<Offset, StoreError> {
+    let query = store.query("whole_links", include_str!("sql/whole_links.sql")).bind(topic.0).bind(up_to.get());
+    offset(&query.fetch_one(conn).await.map_err(failed)?, "up_to")
 }
 
 /// Removes the oldest events, at most [`STEP`] of them.

@@ -67,6 +67,12 @@ fn topics() -> Vec<Valid> {
     };
     let list = v1::ListTopicsRequest { prefix: "or".into(), page_size: 10, page_token: String::new() };
     let trim = v1::TrimTopicRequest { name: TOPIC.into(), before_offset: 1, validate_only: true };
+    let verify = v1::VerifyTopicRequest {
+        name: TOPIC.into(),
+        noted_hash: "0123456789abcdef".repeat(4),
+        noted_offset: 1,
+        page_token: String::new(),
+    };
     let service = "TopicService";
     vec![
         Valid::new(service, "CreateTopic", &v1::CreateTopicRequest { topic: Some(topic), if_not_exists: true }),
@@ -74,6 +80,7 @@ fn topics() -> Vec<Valid> {
         Valid::new(service, "ListTopics", &list),
         Valid::new(service, "UpdateTopic", &update),
         Valid::new(service, "TrimTopic", &trim),
+        Valid::new(service, "VerifyTopic", &verify),
         Valid::new(service, "DeleteTopic", &v1::DeleteTopicRequest { name: "nothing".into() }),
     ]
 }

@@ -21,5 +21,6 @@ mod serving;
 mod shell;
 mod table;
 mod tail;
+mod verify;
 mod work;
 mod work_faults;

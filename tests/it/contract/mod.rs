@@ -15,6 +15,7 @@ mod holds;
 mod idempotency;
 mod identities;
 mod manage;
+mod packing;
 mod queue;
 mod read;
 mod read_back;
@@ -34,6 +35,7 @@ use eventflow::store::{
 
 use crate::harness::databases::Database;
 use identities::{keys, producers, sessions, signing_keys, users};
+use packing::{chaining, histories as packing_histories, merging};
 use queue::{burying, claiming, histories, losing, moving, releasing, settling, trimming, waiting, watching};
 
 /// A store in a folder that goes when the test ends.
@@ -229,6 +231,23 @@ contract! {
             the_place_is_found_among_many_runs,
             what_keeps_all_loses_nothing,
         ],
+        merging: [
+            nobody_notices,
+            a_run_is_packed_when_nothing_can_join_it,
+            a_run_does_not_span_too_much_time,
+            runs_are_full,
+            what_changed_meanwhile_is_not_packed,
+            an_append_that_was_packed_is_not_repeated,
+            retention_keeps_as_much_of_what_was_packed,
+        ],
+        chaining: [
+            topics_with_something_to_pack_are_listed,
+            links_come_in_pages,
+            trimming_leaves_the_last_link_it_removes,
+            of_many_packers_one_packs_a_range,
+            a_deleted_topic_leaves_no_links,
+        ],
+        packing_histories: [random_histories_keep_the_contract],
         consumers: [
             consumers_round_trip,
             a_taken_name_shows_its_consumer,

@@ -126,6 +126,12 @@ impl Server {
         eventually_within(DRAIN, "a terminated server to end", async || self.program.ended()).await
     }
 
+    /// As [`Server::restart`], with another value of a flag.
+    pub async fn restart_with(&mut self, flag: &str, value: &str) {
+        self.start.replace(flag, value);
+        self.restart().await;
+    }
+
     /// Starts it again on the same data and the same ports, killing it if it still runs.
     pub async fn restart(&mut self) {
         self.kill().await;

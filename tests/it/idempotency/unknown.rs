@@ -17,7 +17,7 @@ use crate::{
 
 /// From now on, Postgres has no room for appends.
 const NO_ROOM: &str = "do $$ begin
-    execute replace(pg_get_functiondef('eventflow.append_v1'::regproc), E'begin\\n',
+    execute replace(pg_get_functiondef('eventflow.append_v2'::regproc), E'begin\\n',
         E'begin\\nraise exception ''no room'' using errcode = ''53100'';\\n');
 end $$";
 

@@ -83,6 +83,7 @@ async fn auth(admin: &Client, method: &str, about: &str) -> Vec<u8> {
 
 fn topic(method: &str) -> Vec<u8> {
     match method {
+        "VerifyTopic" => v1::VerifyTopicRequest { name: "orders".into(), ..Default::default() }.encode_to_vec(),
         "GetTopic" => v1::GetTopicRequest { name: "orders".into() }.encode_to_vec(),
         // Without a name these go no further than the handler.
         _ => Vec::new(),

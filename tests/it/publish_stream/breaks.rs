@@ -154,7 +154,7 @@ async fn appends_that_fail_now_and_then_change_no_order() {
     let fail = "if random() < 0.1 then raise exception ''no room'' using errcode = ''53100''; end if;";
     let inject = format!(
         "do $do$ begin
-            execute replace(pg_get_functiondef('eventflow.append_v1'::regproc), E'begin\\n', E'begin\\n{fail}'); end $do$"
+            execute replace(pg_get_functiondef('eventflow.append_v2'::regproc), E'begin\\n', E'begin\\n{fail}'); end $do$"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(inject)).execute(&mut database.connect().await).await.unwrap();
     let publishers = ["orders", "letters"].map(|topic| tokio::spawn(publish_in_order(admin.clone(), topic)));

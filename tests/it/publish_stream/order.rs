@@ -78,7 +78,7 @@ async fn after_a_failure_that_may_be_repeated_later_requests_of_the_topic_are_re
 async fn inject(postgres: &mut PgConnection, code: &str) {
     let inject = format!(
         "create sequence eventflow.injected; do $do$ begin
-            execute replace(pg_get_functiondef('eventflow.append_v1'::regproc), E'begin\\n', E'begin\\n{code}'); end $do$"
+            execute replace(pg_get_functiondef('eventflow.append_v2'::regproc), E'begin\\n', E'begin\\n{code}'); end $do$"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(inject)).execute(postgres).await.unwrap();
 }
