@@ -5,14 +5,17 @@ use std::collections::{HashMap, HashSet};
 use super::{Candidate, Claimed, Known, LeaseId, Offset, QueueClaim};
 use crate::domain::KeyHash;
 
+/// Events that are remembered at most; a consumer has no more in flight.
+const OWN: usize = 100_000;
+
 /// The keys of one consumer's leases, as of its newest lease; never fewer than there are.
 #[derive(Debug, Default)]
 pub struct KeyView {
     /// While this is the newest, no other server has leased anything. `None`: nothing is known.
     newest: Option<LeaseId>,
     busy: HashSet<KeyHash>,
-    /// Those of the leases that this server was given.
-    own: HashMap<Offset, KeyHash>,
+    /// The events of the leases that this server was given, and their keys.
+    own: HashMap<Offset, Option<KeyHash>>,
     /// Events that wait for their keys, in order.
     held: Vec<Candidate>,
 }
@@ -42,29 +45,38 @@ impl KeyView {
             match &claimed.busy {
                 Some(busy) => {
                     self.busy = busy.iter().copied().collect();
-                    self.own.retain(|_, key| self.busy.contains(key));
+                    self.own.retain(|_, key| key.is_none_or(|key| self.busy.contains(&key)));
                 }
                 None => self.newest = None,
             }
         }
         for offset in claimed.leases.iter().flat_map(|lease| &lease.deliveries).map(|delivery| delivery.offset) {
             match find(&claim.candidates, offset).or_else(|| find(&self.held, offset)) {
-                Some(Candidate { key: Some(key), .. }) => {
-                    self.busy.insert(key);
+                Some(Candidate { key, .. }) => {
+                    self.busy.extend(key);
                     self.own.insert(offset, key);
                 }
-                Some(_) => {}
                 // It was tried before, and its key is not at hand.
                 None => self.newest = None,
             }
         }
         self.held.clone_from(&claimed.held);
+        if self.own.len() > OWN {
+            // Some were lost, and settled elsewhere.
+            self.own.clear();
+            self.newest = None;
+        }
     }
 
     /// An event is not leased any more.
     pub fn settled(&mut self, offset: Offset) {
-        if let Some(key) = self.own.remove(&offset) {
-            self.busy.remove(&key);
+        match self.own.remove(&offset) {
+            Some(Some(key)) => {
+                self.busy.remove(&key);
+            }
+            Some(None) => {}
+            // Its key, if it has one, is free now, and is not at hand.
+            None => self.newest = None,
         }
     }
 }
@@ -125,8 +137,10 @@ mod tests {
         let known = view.known(&more).unwrap();
         assert_eq!((known.newest, known.free), (LeaseId(7), vec![3, 5, 6]), "1 and 2 are leased");
         view.settled(Offset::new(1).unwrap());
-        view.settled(Offset::new(3).unwrap());
+        view.settled(Offset::new(4).unwrap());
         assert_eq!(view.known(&more).unwrap().free, vec![0, 3, 5, 6], "2 is leased by others");
+        view.settled(Offset::new(3).unwrap());
+        assert_eq!(view.known(&more), None, "it was not leased here");
     }
 
     #[test]

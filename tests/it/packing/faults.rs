@@ -34,7 +34,7 @@ async fn a_transaction_that_is_cut_off_packs_nothing() {
     client.create_topic("orders").await;
     // Each pack takes so long that it is ended in the middle: after the old rows went, before the link came.
     let slow = "create function slow() returns trigger language plpgsql as $$
-            begin perform pg_sleep(0.3); return null; end $$;
+            begin perform pg_sleep(2); return null; end $$;
         create trigger slow after delete on eventflow.segments for each statement execute function slow()";
     postgres.execute(slow).await.unwrap();
     publish_alone(&client, "orders", 50).await;
