@@ -23,7 +23,7 @@ use crate::harness::{
 /// The program under test.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_eventflow");
 /// How long a command may take, several attempts to reach the server included.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Where commands run: a home of their own, and the data folder of a server.
 pub(super) struct Shell {
