@@ -26,9 +26,9 @@ impl KeyView {
         self.newest = None;
     }
 
-    /// What is known for a claim with these candidates.
+    /// What is known for a claim with these candidates; `None` also if none of them has a key.
     pub fn known(&self, candidates: &[Candidate]) -> Option<Known> {
-        let newest = self.newest?;
+        let newest = self.newest.filter(|_| self.has_keys(candidates))?;
         let mut first = HashSet::new();
         let free = |(place, candidate): (usize, &Candidate)| {
             let free = candidate.key.is_none_or(|key| !self.busy.contains(&key) && first.insert(key));
@@ -40,7 +40,12 @@ impl KeyView {
 
     /// Takes note of what a claim got.
     pub fn claimed(&mut self, claim: &QueueClaim, claimed: &Claimed) {
-        self.newest = claimed.newest;
+        // Where nobody needs it, nothing is kept of each event.
+        self.newest = claimed.newest.filter(|_| self.has_keys(&claim.candidates));
+        if self.newest.is_none() {
+            self.held.clone_from(&claimed.held);
+            return;
+        }
         if claimed.judged {
             match &claimed.busy {
                 Some(busy) => {
@@ -66,6 +71,10 @@ impl KeyView {
             self.own.clear();
             self.newest = None;
         }
+    }
+
+    fn has_keys(&self, candidates: &[Candidate]) -> bool {
+        !self.held.is_empty() || candidates.iter().any(|candidate| candidate.key.is_some())
     }
 
     /// An event is not leased any more.
@@ -148,15 +157,16 @@ mod tests {
         let mut view = KeyView::default();
         let all = || claim(vec![candidate(1, 1)]);
         view.claimed(&all(), &claimed(7, &[1], Some(&[]), vec![]));
-        assert!(view.known(&[]).is_some());
+        assert!(view.known(&[candidate(5, 2)]).is_some());
         view.claimed(&all(), &claimed(8, &[3], None, vec![]));
-        assert_eq!(view.known(&[]), None, "3 is a retry");
+        assert_eq!(view.known(&[candidate(5, 2)]), None, "3 is a retry");
         view.claimed(&all(), &claimed(9, &[], Some(&[]), vec![]));
-        assert!(view.known(&[]).is_some());
+        assert!(view.known(&[candidate(5, 2)]).is_some());
         view.claimed(&all(), &Claimed { judged: true, ..claimed(10, &[], None, vec![]) });
-        assert_eq!(view.known(&[]), None, "others have leased something meanwhile");
+        assert_eq!(view.known(&[candidate(5, 2)]), None, "others have leased something meanwhile");
         view.claimed(&all(), &claimed(11, &[], Some(&[]), vec![]));
+        assert_eq!(view.known(&[candidate(5, 0)]), None, "events without keys need nothing");
         view.forget();
-        assert_eq!(view.known(&[]), None);
+        assert_eq!(view.known(&[candidate(5, 2)]), None);
     }
 }

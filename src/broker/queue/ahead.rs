@@ -13,8 +13,10 @@ use crate::{
 
 /// Candidates are looked for no further than this, for a claim takes time in their number.
 const CANDIDATES: usize = 4096;
-/// A claim is offered at least so many.
-const LEAST: usize = 512;
+/// A claim is offered twice as many as it may take, at least so many,
+const LEAST: usize = 64;
+/// and so many if that is not more, however few the last one got past.
+const PROMISING: usize = 512;
 /// And no further than events of so many bytes, which are in memory until they are sent.
 const BYTES: usize = 16 << 20;
 /// Segments of events that wait for their keys are in memory as long as all have no more bytes.
@@ -80,7 +82,7 @@ impl Ahead {
     /// The candidates for a claim of at most `wanted`. There are more of them than that if some must wait for their
     /// keys, and fewer if the last claim was stopped by those: the store looks at each.
     pub(super) fn candidates(&self, wanted: usize) -> (Vec<Candidate>, Offset) {
-        let take = wanted.saturating_mul(2).min(self.promising).clamp(LEAST, CANDIDATES);
+        let take = wanted.saturating_mul(2).clamp(LEAST, self.promising);
         let taken: Vec<_> = self.candidates.iter().take(take).map(|(candidate, _)| *candidate).collect();
         let up_to = match taken.last() {
             Some(last) if taken.len() < self.candidates.len() => last.offset,
@@ -103,7 +105,7 @@ impl Ahead {
             self.candidates.pop_front();
         }
         let taken = before - self.candidates.len();
-        self.promising = (taken + taken / 2).clamp(LEAST, CANDIDATES);
+        self.promising = (taken + taken / 2).clamp(PROMISING, CANDIDATES);
         self.segments.retain(|segment| {
             let place = held.partition_point(|candidate| candidate.offset < segment.first());
             segment.last() > dispatched || held.get(place).is_some_and(|candidate| candidate.offset <= segment.last())
