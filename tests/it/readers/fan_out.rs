@@ -19,6 +19,7 @@ const MANY: usize = 1000;
 const COMMITS: usize = 50;
 const CONNECTED: &str = "eventflow_redis_connected_total";
 const READS: &str = "eventflow_log_reads_total";
+const POLLS: &str = "eventflow_polls_total";
 
 async fn commits(client: &Client) {
     for n in 1..=COMMITS {
@@ -44,8 +45,11 @@ async fn fans_out(redis: Option<&Redis>) {
     let there = after.get(READS) - second_before.get(READS);
     // Should Redis fall silent for a moment, all streams look once more when it is heard again.
     let flaps = after.get(CONNECTED) - second_before.get(CONNECTED);
-    println!("{COMMITS} commits reached {MANY} streams by {there} reads, {flaps} flaps, {here} where they were made");
-    assert!(there <= COMMITS as u64 + 10 + 10 * flaps, "{there} reads for {COMMITS} commits");
+    // A poll that finds a commit before its wake-up arrives costs a read more: on a busy machine, that can be each.
+    let polls = after.get(POLLS) - second_before.get(POLLS);
+    let most = COMMITS as u64 + polls + 10 + 10 * flaps;
+    println!("{COMMITS} commits reached {MANY} streams by {there} reads, {polls} polls, {flaps} flaps");
+    assert!(there <= most, "{there} reads for {COMMITS} commits, {polls} polls, {flaps} flaps");
     assert_eq!(here, 0, "a server without readers reads nothing");
 }
 
