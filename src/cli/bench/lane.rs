@@ -10,21 +10,24 @@ use std::{
 };
 
 use futures::{Stream, future::poll_fn, task::AtomicWaker};
+use http::uri::PathAndQuery;
 use prost::Message;
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming, client::Grpc, transport::Channel};
+use tonic_prost::ProstCodec;
 
-use super::{figures::Counter, load::Share, target::Caller};
-use crate::{
-    cli::failure::Failure,
-    proto::v1::{
-        PublishError, PublishRequest, PublishStreamRequest, PublishStreamResponse,
-        event_service_client::EventServiceClient, publish_stream_response::Result as Outcome,
-    },
+use super::{
+    figures::Counter,
+    load::Share,
+    messages::{Publish, Request, Response},
+    target::Caller,
 };
+use crate::{cli::failure::Failure, proto::v1::PublishError};
+
+const PUBLISH_STREAM: &str = "/eventflow.v1.EventService/PublishStream";
 
 /// An open stream that has sent nothing yet.
 pub(super) struct Lane {
-    responses: Streaming<PublishStreamResponse>,
+    responses: Streaming<Response>,
     window: Arc<Window>,
     depth: u64,
     /// The topic of each request, as an index.
@@ -57,8 +60,8 @@ struct Paced<I> {
     sent: u64,
 }
 
-impl<I: Iterator<Item = PublishRequest> + Unpin> Stream for Paced<I> {
-    type Item = PublishStreamRequest;
+impl<I: Iterator<Item = Publish> + Unpin> Stream for Paced<I> {
+    type Item = Request;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.sent >= self.window.allowed.load(Ordering::Acquire) {
@@ -69,7 +72,7 @@ impl<I: Iterator<Item = PublishRequest> + Unpin> Stream for Paced<I> {
         }
         self.sent += 1;
         let sequence = self.sent as i64;
-        Poll::Ready(self.requests.next().map(|publish| PublishStreamRequest { sequence, publish: Some(publish) }))
+        Poll::Ready(self.requests.next().map(|publish| Request { sequence, publish: Some(publish) }))
     }
 }
 
@@ -79,8 +82,8 @@ impl Lane {
         let batch = share.batch;
         let topics = (0..share.len().div_ceil(batch)).map(|request| share.topic(request)).collect();
         let window = Arc::new(Window::default());
-        let requests = Paced { requests: share.into_requests(), window: window.clone(), sent: 0 };
-        let responses = EventServiceClient::new(channel).publish_stream(caller.request(requests)).await?.into_inner();
+        let requests = Paced { requests: share.into_stream(), window: window.clone(), sent: 0 };
+        let responses = publish_stream(channel, caller, requests).await?;
         Ok(Self { responses, window, depth, topics, batch })
     }
 
@@ -121,23 +124,36 @@ impl Lane {
     }
 }
 
+/// Opens a publishing stream: as the generated client does it, but for the types of what goes and comes.
+pub(super) async fn publish_stream(
+    channel: Channel,
+    caller: &Caller,
+    requests: impl Stream<Item = Request> + Send + 'static,
+) -> Result<Streaming<Response>, Failure> {
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    let codec: ProstCodec<Request, Response> = ProstCodec::default();
+    let path = PathAndQuery::from_static(PUBLISH_STREAM);
+    Ok(grpc.streaming(caller.request(requests), path, codec).await?.into_inner())
+}
+
 /// Takes an answer in: that of the request with this sequence.
 pub(super) fn note(
-    response: PublishStreamResponse,
+    response: Response,
     expected: i64,
     topic: Option<usize>,
     acknowledged: &mut Acknowledged,
 ) -> Result<(), Failure> {
-    let PublishStreamResponse { sequence, result } = response;
-    let published = match (result, topic) {
-        (Some(Outcome::Published(published)), Some(topic)) if sequence == expected => (published, topic),
-        (Some(Outcome::Error(error)), _) => return Err(status(error).into()),
-        (Some(Outcome::Closing(closing)), _) => {
-            return Err(Status::unavailable(closing.reason().as_str_name()).into());
-        }
-        _ => return Err(Failure::Local(format!("the server answered {sequence} in the place of {expected}"))),
+    let Response { sequence, published, error, closing } = response;
+    if let Some(error) = error {
+        return Err(status(error).into());
+    }
+    if let Some(closing) = closing {
+        return Err(Status::unavailable(closing.reason().as_str_name()).into());
+    }
+    let (Some(response), Some(topic), true) = (published, topic, sequence == expected) else {
+        return Err(Failure::Local(format!("the server answered {sequence} in the place of {expected}")));
     };
-    let (response, topic) = published;
     for event in response.published {
         if event.duplicate {
             return Err(Failure::Local(format!("a new event was taken for the one at offset {}", event.offset)));

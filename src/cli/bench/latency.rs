@@ -11,20 +11,19 @@ use std::{
 use futures::{Stream, StreamExt, stream};
 use tokio::{task::JoinSet, time::interval};
 use tokio_stream::wrappers::IntervalStream;
+use tonic::transport::Channel;
 
 use super::{
     Settings,
     figures::{Counter, Measured, Run, Verified, histogram, nanos},
-    lane::{Acknowledged, note},
+    lane::{Acknowledged, note, publish_stream},
     load::{Dress, Load, Share},
+    messages::Request,
     reader::{End, Reader},
     target::Caller,
     verify::{joined, read_back, same},
 };
-use crate::{
-    cli::failure::Failure,
-    proto::v1::{PublishStreamRequest, event_service_client::EventServiceClient},
-};
+use crate::cli::failure::Failure;
 
 /// When each event was published: nanoseconds after the epoch of the run.
 #[derive(Debug, Clone)]
@@ -63,7 +62,7 @@ pub(super) async fn run(run: &Run<'_>, name: &str) -> Result<Measured, Failure> 
 
     let clock = Clock::new(events);
     let mut publishing = JoinSet::new();
-    let client = EventServiceClient::new(run.target.channel().await?);
+    let client = run.target.channel().await?;
     for share in load.shares {
         let requests = paced(share, Duration::from_secs(1) / rate, clock.clone());
         publishing.spawn(publish(client.clone(), caller.clone(), requests, run.progress.clone()));
@@ -78,21 +77,21 @@ pub(super) async fn run(run: &Run<'_>, name: &str) -> Result<Measured, Failure> 
 }
 
 /// The requests, one at each tick, which is when it is published.
-fn paced(share: Share, pause: Duration, clock: Clock) -> impl Stream<Item = PublishStreamRequest> + Send + 'static {
-    let requests = stream::iter(share.into_requests().enumerate());
+fn paced(share: Share, pause: Duration, clock: Clock) -> impl Stream<Item = Request> + Send + 'static {
+    let requests = stream::iter(share.into_stream().enumerate());
     IntervalStream::new(interval(pause)).zip(requests).map(move |(_, (index, publish))| {
         clock.publish(index);
-        PublishStreamRequest { sequence: index as i64 + 1, publish: Some(publish) }
+        Request { sequence: index as i64 + 1, publish: Some(publish) }
     })
 }
 
 async fn publish(
-    mut client: EventServiceClient<tonic::transport::Channel>,
+    client: Channel,
     caller: Caller,
-    requests: impl Stream<Item = PublishStreamRequest> + Send + 'static,
+    requests: impl Stream<Item = Request> + Send + 'static,
     progress: Counter,
 ) -> Result<Acknowledged, Failure> {
-    let mut responses = client.publish_stream(caller.request(requests)).await?.into_inner();
+    let mut responses = publish_stream(client, &caller, requests).await?;
     let mut acknowledged = Acknowledged::new();
     let mut answered = 0;
     while let Some(response) = responses.message().await? {

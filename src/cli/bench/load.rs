@@ -1,8 +1,12 @@
 //! The events that a run publishes, made before its clock starts.
 
+use bytes::Bytes;
 use uuid::Uuid;
 
-use super::order::{checksum, customer, order};
+use super::{
+    messages,
+    order::{checksum, customer, order},
+};
 use crate::proto::v1::{NewEvent, PublishRequest, new_event::Payload};
 
 /// Ids made ahead are as far apart as those of a producer of 50,000 events a second.
@@ -28,9 +32,9 @@ pub(super) struct Dress {
 
 /// The events of one connection.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct Share<T = String> {
     /// The topics that they go to, in turn, a request each.
-    topics: Vec<String>,
+    topics: Vec<T>,
     /// The one that the first request goes to.
     first: usize,
     /// How many a request has.
@@ -68,10 +72,19 @@ impl Dress {
     }
 }
 
+/// The type of every event.
+const TYPE: &str = "order.placed";
+
 impl From<Prepared> for NewEvent {
     fn from(Prepared { id, key, text }: Prepared) -> Self {
         let payload = Some(Payload::Text(text));
-        Self { r#type: "order.placed".to_owned(), key, id, payload, ..Default::default() }
+        Self { r#type: TYPE.to_owned(), key, id, payload, ..Default::default() }
+    }
+}
+
+impl From<Prepared> for messages::NewEvent {
+    fn from(Prepared { id, key, text }: Prepared) -> Self {
+        Self { r#type: Bytes::from_static(TYPE.as_bytes()), key, id, text }
     }
 }
 
@@ -115,8 +128,24 @@ impl Share {
         (self.first + request) % self.topics.len()
     }
 
-    /// The requests, in their order.
+    /// The requests of one after the other, in their order.
     pub(super) fn into_requests(self) -> impl Iterator<Item = PublishRequest> + Send + 'static {
+        self.deal().map(|(topic, events)| PublishRequest { topic, events, ..Default::default() })
+    }
+
+    /// The requests of a stream, in their order.
+    pub(super) fn into_stream(mut self) -> impl Iterator<Item = messages::Publish> + Send + 'static {
+        let topics = std::mem::take(&mut self.topics).into_iter().map(Bytes::from);
+        let topics: Vec<_> = topics.collect();
+        Share { topics, first: self.first, batch: self.batch, events: self.events }
+            .deal()
+            .map(|(topic, events)| messages::Publish { topic, events })
+    }
+}
+
+impl<T: Clone + Send + 'static> Share<T> {
+    /// The topic and the events of each request.
+    fn deal<E: From<Prepared>>(self) -> impl Iterator<Item = (T, Vec<E>)> + Send + 'static {
         let Self { topics, first, batch, events } = self;
         let mut events = events.into_iter();
         let mut turn = first;
@@ -124,10 +153,10 @@ impl Share {
             let event = events.next()?;
             let mut together = Vec::with_capacity(batch);
             together.push(event.into());
-            together.extend(events.by_ref().take(batch - 1).map(NewEvent::from));
+            together.extend(events.by_ref().take(batch - 1).map(E::from));
             let topic = topics[turn % topics.len()].clone();
             turn += 1;
-            Some(PublishRequest { topic, events: together, ..Default::default() })
+            Some((topic, together))
         })
     }
 }

@@ -8,6 +8,7 @@ mod idle;
 mod lane;
 mod latency;
 mod load;
+mod messages;
 mod order;
 mod publish;
 mod queue;
