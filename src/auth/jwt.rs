@@ -34,6 +34,13 @@ pub(super) struct Claims {
     pub(super) role: String,
 }
 
+impl Claims {
+    /// Whether the token has expired.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        now.seconds_and_nanos().0 >= self.exp
+    }
+}
+
 /// Why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenError {
@@ -103,7 +110,7 @@ impl TokenKeys {
             })?
             .claims;
         // The library lets a token pass in the very second of its end.
-        if now.seconds_and_nanos().0 >= claims.exp { Err(TokenError::Expired) } else { Ok(claims) }
+        if claims.is_over(now) { Err(TokenError::Expired) } else { Ok(claims) }
     }
 
     /// The newest key that all servers know by now, else the oldest one.
