@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -15,7 +18,6 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    chain::Link,
     group::{Group, Job, Refused, Room},
     log::TopicLog,
     publish::{Published, Refusal},
@@ -63,13 +65,19 @@ struct Queue {
 
 /// The answer to a request in the queue.
 #[derive(Debug)]
-pub(super) struct Answer(oneshot::Receiver<Result<Vec<Published>, Refused>>);
+pub(super) struct Answer(pub(super) oneshot::Receiver<Result<Vec<Published>, Refused>>);
 
 impl Answer {
-    /// Waits for it.
-    pub(super) async fn wait(self) -> Result<Vec<Published>, Refused> {
+    /// Looks for it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Published>, Refused>> {
         // A task that ends without an answer was stopped in the middle of an append.
-        self.0.await.unwrap_or_else(|_| Err(Refusal::OutcomeUnknown(Arc::new(stopped())).into()))
+        let stopped = |_| Err(Refusal::OutcomeUnknown(Arc::new(stopped())).into());
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or_else(stopped))
+    }
+
+    /// Waits for it.
+    async fn wait(mut self) -> Result<Vec<Published>, Refused> {
+        poll_fn(|cx| self.poll(cx)).await
     }
 }
 
@@ -94,53 +102,38 @@ impl Appender {
         expected_head: Option<Offset>,
     ) -> Result<Vec<Published>, Refused> {
         counter!(metric::PUBLISH_REQUESTS).increment(1);
-        let bytes = events.iter().map(|event| event.body.size()).sum();
+        let (mut job, answer) = Job::new(events, expected_head, None);
         let wait = self.context.queue_timeout;
-        let room = match timeout(wait, self.find_room(bytes)).await {
-            Ok(room) => room,
-            Err(_) => {
-                counter!(metric::PUBLISH_OVERLOADED).increment(1);
-                return Err(Refused { refusal: Refusal::Overloaded { retry_in: wait }, events });
-            }
+        let Ok(room) = timeout(wait, self.find_room(1, job.bytes)).await else {
+            counter!(metric::PUBLISH_OVERLOADED).increment(1);
+            return Err(Refused { refusal: Refusal::Overloaded { retry_in: wait }, events: job.into_events() });
         };
-        self.enqueue(events, expected_head, None, room).wait().await
+        job.room = Some(room);
+        self.push([job]);
+        answer.wait().await
     }
 
-    /// As [`append`](Self::append), for a request of a stream: it waits for room for as long as that takes,
-    /// and is answered later. Requests that are submitted one after the other are appended in that order.
-    pub(super) async fn submit(
-        self: &Arc<Self>,
-        events: Vec<PendingEvent>,
-        expected_head: Option<Offset>,
-        link: Link,
-    ) -> Answer {
-        counter!(metric::PUBLISH_REQUESTS).increment(1);
-        let room = self.find_room(events.iter().map(|event| event.body.size()).sum()).await;
-        self.enqueue(events, expected_head, Some(link), room)
-    }
-
-    fn enqueue(
-        self: &Arc<Self>,
-        events: Vec<PendingEvent>,
-        expected_head: Option<Offset>,
-        link: Option<Link>,
-        room: Room,
-    ) -> Answer {
-        let (reply, answer) = oneshot::channel();
-        let events = events.into_iter().map(Some).collect();
-        self.push(Job { events, expected_head, link, reply, room });
-        Answer(answer)
+    /// As [`append`](Self::append), for requests of a stream that came together: they wait for room for as long as
+    /// that takes, and are answered later. Requests that are submitted one after the other are appended in that
+    /// order.
+    pub(super) async fn submit(self: &Arc<Self>, mut jobs: Vec<Job>) {
+        counter!(metric::PUBLISH_REQUESTS).increment(jobs.len() as u64);
+        let room = self.find_room(jobs.len(), jobs.iter().map(|job| job.bytes).sum()).await;
+        for job in &mut jobs {
+            job.room = Some(room.clone());
+        }
+        self.push(jobs);
     }
 
     /// Waits for room in the topic's queue, then in the one of all topics; both serve in turn.
-    async fn find_room(&self, bytes: usize) -> Room {
+    async fn find_room(&self, requests: usize, bytes: usize) -> Arc<Room> {
         let take = |room: &Arc<Semaphore>, limit: usize| {
             let share = u32::try_from(bytes.min(limit)).unwrap_or(u32::MAX);
             room.clone().acquire_many_owned(share)
         };
         let own = take(&self.room, self.context.topic_bytes).await.ok();
         let all = take(&self.context.room, self.context.total_bytes).await.ok();
-        Room::new([own, all], bytes)
+        Arc::new(Room::new([own, all], requests, bytes))
     }
 
     /// The newest head that this queue saw.
@@ -153,9 +146,9 @@ impl Appender {
         self.queue.lock().seen = Some(seen);
     }
 
-    fn push(self: &Arc<Self>, job: Job) {
+    fn push(self: &Arc<Self>, jobs: impl IntoIterator<Item = Job>) {
         let mut queue = self.queue.lock();
-        queue.waiting.push_back(job);
+        queue.waiting.extend(jobs);
         if !queue.running {
             queue.running = true;
             let appender = self.clone();
@@ -178,12 +171,12 @@ impl Appender {
         let (mut jobs, mut events, mut bytes) = (Vec::new(), 0, 0);
         while let Some(next) = queue.waiting.front() {
             let fits =
-                events + next.events.len() <= limits::SEGMENT_EVENTS && bytes + next.bytes() <= limits::SEGMENT_BYTES;
+                events + next.events.len() <= limits::SEGMENT_EVENTS && bytes + next.bytes <= limits::SEGMENT_BYTES;
             let alone = next.expected_head.is_some();
             if !jobs.is_empty() && (!fits || alone) {
                 break;
             }
-            (events, bytes) = (events + next.events.len(), bytes + next.bytes());
+            (events, bytes) = (events + next.events.len(), bytes + next.bytes);
             jobs.extend(queue.waiting.pop_front());
             if alone {
                 break;

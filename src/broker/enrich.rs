@@ -1,8 +1,9 @@
 //! Filling in what a producer left out.
 
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::domain::{ContentHash, EventBody, IdKey, Identity, Invalid, NewEvent, Payload, PendingEvent, Principal};
 
@@ -16,16 +17,45 @@ pub(super) struct Enrichment {
     source: ByteString,
     correlation_id: ByteString,
     traceparent: Option<ByteString>,
+    ids: Ids,
+}
+
+/// Ids that were made ahead, in one buffer that they share.
+#[derive(Debug, Default)]
+struct Ids {
+    left: Bytes,
+    made: usize,
+}
+
+impl Ids {
+    /// Made at once, at most: what one of them keeps in memory.
+    const MOST: usize = 64;
+
+    /// A new UUIDv7. The first one is made by itself, and then ever more at once.
+    fn next(&mut self) -> ByteString {
+        if self.left.is_empty() {
+            self.made = (self.made * 2).clamp(1, Self::MOST);
+            let mut buffer = BytesMut::with_capacity(self.made * Hyphenated::LENGTH);
+            for _ in 0..self.made {
+                let mut text = [0; Hyphenated::LENGTH];
+                Uuid::now_v7().hyphenated().encode_lower(&mut text);
+                buffer.extend_from_slice(&text);
+            }
+            self.left = buffer.freeze();
+        }
+        // An id is ASCII.
+        ByteString::try_from(self.left.split_to(Hyphenated::LENGTH)).unwrap_or_default()
+    }
 }
 
 impl Enrichment {
     pub(super) fn new(principal: &Principal, correlation_id: ByteString, traceparent: Option<ByteString>) -> Self {
         let source = EventBody::default_source(&principal.name);
-        Self { producer: principal.name.clone(), source, correlation_id, traceparent }
+        Self { producer: principal.name.clone(), source, correlation_id, traceparent, ids: Ids::default() }
     }
 
     /// Fills in every default. The error names sources that belong to somebody else.
-    pub(super) fn enrich(&self, events: Vec<NewEvent>) -> Result<Vec<PendingEvent>, Invalid> {
+    pub(super) fn enrich(&mut self, events: Vec<NewEvent>) -> Result<Vec<PendingEvent>, Invalid> {
         let mut invalid = Invalid::default();
         for (index, event) in events.iter().enumerate() {
             if self.is_foreign(&event.source) {
@@ -45,7 +75,7 @@ impl Enrichment {
         owned && !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    fn fill_in(&self, event: NewEvent) -> PendingEvent {
+    fn fill_in(&mut self, event: NewEvent) -> PendingEvent {
         let source = if event.source.is_empty() { self.source.clone() } else { event.source.clone() };
         let identity = (!event.id.is_empty())
             .then(|| Identity { key: IdKey::of(&source, &event.id), content: ContentHash::of(&event) });
@@ -69,7 +99,7 @@ impl Enrichment {
         let body = EventBody {
             r#type,
             key,
-            id: if id.is_empty() { Uuid::now_v7().to_string().into() } else { id },
+            id: if id.is_empty() { self.ids.next() } else { id },
             source,
             time,
             content_type: if content_type.is_empty() { content_type_of(&payload) } else { content_type },

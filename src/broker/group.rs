@@ -1,11 +1,12 @@
 //! Requests that are appended together, and which of their events are new.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
+    appender::Answer,
     chain::Link,
     publish::{Published, Refusal},
 };
@@ -19,12 +20,14 @@ use crate::{
 pub(super) struct Job {
     /// Its events; one is taken out while it is in a batch.
     pub(super) events: Vec<Option<PendingEvent>>,
+    /// Bytes of its events.
+    pub(super) bytes: usize,
     pub(super) expected_head: Option<Offset>,
     /// Its place among the requests of a stream.
-    pub(super) link: Option<Link>,
-    pub(super) reply: oneshot::Sender<Result<Vec<Published>, Refused>>,
-    /// Its room in the queues, given back when it is answered.
-    pub(super) room: Room,
+    link: Option<Link>,
+    reply: oneshot::Sender<Result<Vec<Published>, Refused>>,
+    /// The room in the queues that it shares with those that came with it, given back when all are answered.
+    pub(super) room: Option<Arc<Room>>,
 }
 
 /// A request that was not appended.
@@ -45,20 +48,21 @@ impl From<Refusal> for Refused {
 #[derive(Debug)]
 pub(super) struct Room {
     _permits: [Option<OwnedSemaphorePermit>; 2],
+    requests: usize,
     bytes: usize,
 }
 
 impl Room {
-    pub(super) fn new(permits: [Option<OwnedSemaphorePermit>; 2], bytes: usize) -> Self {
-        gauge!(metric::PUBLISH_QUEUE_REQUESTS).increment(1.0);
+    pub(super) fn new(permits: [Option<OwnedSemaphorePermit>; 2], requests: usize, bytes: usize) -> Self {
+        gauge!(metric::PUBLISH_QUEUE_REQUESTS).increment(requests as f64);
         gauge!(metric::PUBLISH_QUEUE_BYTES).increment(bytes as f64);
-        Self { _permits: permits, bytes }
+        Self { _permits: permits, requests, bytes }
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        gauge!(metric::PUBLISH_QUEUE_REQUESTS).decrement(1.0);
+        gauge!(metric::PUBLISH_QUEUE_REQUESTS).decrement(self.requests as f64);
         gauge!(metric::PUBLISH_QUEUE_BYTES).decrement(self.bytes as f64);
     }
 }
@@ -74,10 +78,40 @@ enum Place {
     Known(Offset, Timestamp),
 }
 
+/// Where the events of a job are.
+#[derive(Debug)]
+enum Places {
+    /// All of them new, one after the other from this index on.
+    New(usize),
+    /// Of each by itself.
+    Each(Vec<Place>),
+}
+
+impl Places {
+    /// Of the event at this index.
+    fn at(&self, index: usize) -> Place {
+        match self {
+            Self::New(first) => Place::New(first + index),
+            Self::Each(places) => places.get(index).copied().unwrap_or(Place::New(usize::MAX)),
+        }
+    }
+
+    fn is_new(&self, index: usize) -> bool {
+        matches!(self.at(index), Place::New(_))
+    }
+
+    fn all_known(&self) -> bool {
+        match self {
+            Self::New(_) => false,
+            Self::Each(places) => places.iter().all(|place| matches!(place, Place::Known(..))),
+        }
+    }
+}
+
 /// Jobs that go to the store as one batch.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    jobs: Vec<(Job, Vec<Place>)>,
+    jobs: Vec<(Job, Places)>,
     /// They take part in the next batch, after what becomes of this one is certain.
     deferred: Vec<Job>,
     known: HashMap<IdKey, KnownId>,
@@ -95,7 +129,7 @@ enum Conflict {
 
 impl Group {
     pub(super) fn new(jobs: Vec<Job>) -> Self {
-        Self { jobs: jobs.into_iter().map(|job| (job, Vec::new())).collect(), ..Self::default() }
+        Self { jobs: jobs.into_iter().map(|job| (job, Places::New(0))).collect(), ..Self::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -112,11 +146,12 @@ impl Group {
     /// it, to keep their order. One of a stream whose predecessor failed is refused. Nothing is taken when
     /// everyone has been answered.
     pub(super) fn take_new(&mut self) -> Vec<PendingEvent> {
-        let mut batch = Vec::new();
+        let jobs = std::mem::take(&mut self.jobs).into_iter().map(|(job, _)| job);
+        let jobs: Vec<_> = jobs.chain(std::mem::take(&mut self.deferred)).collect();
+        let mut batch = Vec::with_capacity(jobs.iter().map(|job| job.events.len()).sum());
         let mut taken = HashMap::new();
-        let deferred = std::mem::take(&mut self.deferred).into_iter().map(|job| (job, Vec::new()));
-        let jobs: Vec<_> = std::mem::take(&mut self.jobs).into_iter().chain(deferred).collect();
-        for (mut job, mut places) in jobs {
+        self.jobs.reserve(jobs.len());
+        for mut job in jobs {
             if job.link.as_ref().is_some_and(Link::is_overtaken) {
                 job.refuse(Refusal::PredecessorFailed);
                 continue;
@@ -125,10 +160,10 @@ impl Group {
                 self.deferred.push(job);
                 continue;
             }
-            match place(&job, &self.known, &mut taken, batch.len(), &mut places) {
-                Ok(()) => {
-                    let new = job.events.iter_mut().zip(&places).filter(|(_, place)| matches!(place, Place::New(_)));
-                    batch.extend(new.filter_map(|(event, _)| event.take()));
+            match place(&job, &self.known, &mut taken, batch.len()) {
+                Ok(places) => {
+                    let new = job.events.iter_mut().enumerate().filter(|(index, _)| places.is_new(*index));
+                    batch.extend(new.filter_map(|(_, event)| event.take()));
                     self.jobs.push((job, places));
                 }
                 Err(Conflict::Reused(index)) => job.refuse(Refusal::IdReused { index }),
@@ -140,10 +175,12 @@ impl Group {
 
     /// Puts the events of a batch that was not stored back.
     pub(super) fn put_back(&mut self, batch: Vec<PendingEvent>) {
-        let slots = self.jobs.iter_mut().flat_map(|(job, places)| job.events.iter_mut().zip(places));
-        let new = slots.filter(|(_, place)| matches!(place, Place::New(_)));
-        for ((slot, _), event) in new.zip(batch) {
-            *slot = Some(event);
+        let mut batch = batch.into_iter();
+        for (job, places) in &mut self.jobs {
+            let slots = job.events.iter_mut().enumerate().filter(|(index, _)| places.is_new(*index));
+            for ((_, slot), event) in slots.zip(&mut batch) {
+                *slot = Some(event);
+            }
         }
     }
 
@@ -154,8 +191,7 @@ impl Group {
 
     /// Answers requests of which everything was recorded before, and keeps the others.
     pub(super) fn answer_known(&mut self) {
-        let known = |(_, places): &(Job, Vec<Place>)| places.iter().all(|place| matches!(place, Place::Known(..)));
-        for (job, places) in self.jobs.extract_if(.., |entry| known(entry)).collect::<Vec<_>>() {
+        for (job, places) in self.jobs.extract_if(.., |(_, places)| places.all_known()).collect::<Vec<_>>() {
             let published = published(&job, &places, &[], Offset::ZERO, Timestamp::MIN);
             job.answer(Ok(published));
         }
@@ -183,9 +219,17 @@ impl Group {
 }
 
 impl Job {
-    /// Bytes of its events.
-    pub(super) fn bytes(&self) -> usize {
-        self.room.bytes
+    /// A request without room yet, and its answer.
+    pub(super) fn new(events: Vec<PendingEvent>, expected_head: Option<Offset>, link: Option<Link>) -> (Self, Answer) {
+        let (reply, answer) = oneshot::channel();
+        let bytes = events.iter().map(|event| event.body.size()).sum();
+        let events = events.into_iter().map(Some).collect();
+        (Self { events, bytes, expected_head, link, reply, room: None }, Answer(answer))
+    }
+
+    /// Its events, when it has not been taken up.
+    pub(super) fn into_events(self) -> Vec<PendingEvent> {
+        self.events.into_iter().flatten().collect()
     }
 
     fn refuse(mut self, refusal: Refusal) {
@@ -216,9 +260,11 @@ fn place(
     known: &HashMap<IdKey, KnownId>,
     taken: &mut HashMap<IdKey, (ContentHash, usize)>,
     len: usize,
-    places: &mut Vec<Place>,
-) -> Result<(), Conflict> {
-    places.clear();
+) -> Result<Places, Conflict> {
+    if job.events.iter().flatten().all(|event| event.identity.is_none()) {
+        return Ok(Places::New(len));
+    }
+    let mut places = Vec::with_capacity(job.events.len());
     let mut next = len;
     let mut own = Vec::new();
     let mut conflict = None;
@@ -246,7 +292,7 @@ fn place(
         places.push(place);
     }
     match conflict {
-        None => Ok(()),
+        None => Ok(Places::Each(places)),
         Some(conflict) => {
             taken.retain(|key, _| !own.contains(key));
             Err(conflict)
@@ -254,13 +300,14 @@ fn place(
     }
 }
 
-fn published(job: &Job, places: &[Place], batch: &[PendingEvent], first: Offset, time: Timestamp) -> Vec<Published> {
+fn published(job: &Job, places: &Places, batch: &[PendingEvent], first: Offset, time: Timestamp) -> Vec<Published> {
     let id = |slot: &Option<PendingEvent>, place| match (slot, place) {
         (Some(event), _) => event.body.id.clone(),
         (None, Place::New(at) | Place::Again(at)) => batch.get(at).map(|e| e.body.id.clone()).unwrap_or_default(),
         (None, Place::Known(..)) => Default::default(),
     };
-    let answer = |(slot, &place): (&Option<PendingEvent>, &Place)| {
+    let answer = |(index, slot): (usize, &Option<PendingEvent>)| {
+        let place = places.at(index);
         let id = id(slot, place);
         match place {
             Place::New(at) => Published { id, offset: first.plus(at), recorded_time: Some(time), duplicate: false },
@@ -268,7 +315,7 @@ fn published(job: &Job, places: &[Place], batch: &[PendingEvent], first: Offset,
             Place::Known(offset, time) => Published { id, offset, recorded_time: Some(time), duplicate: true },
         }
     };
-    job.events.iter().zip(places).map(answer).collect()
+    job.events.iter().enumerate().map(answer).collect()
 }
 
 #[cfg(test)]

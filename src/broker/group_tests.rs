@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Group, Job, Refused, Room};
+use super::{Group, Job, Refused};
 use crate::{
     broker::{
         chain::Chain,
@@ -33,9 +33,8 @@ fn event(id: &str, content: u128) -> PendingEvent {
 }
 
 fn job(events: &[(&str, u128)]) -> (Job, Reply) {
-    let (reply, receiver) = oneshot::channel();
-    let events = events.iter().map(|(id, content)| Some(event(id, *content))).collect();
-    (Job { events, expected_head: None, link: None, reply, room: Room::new([None, None], 1) }, receiver)
+    let (job, answer) = Job::new(events.iter().map(|(id, content)| event(id, *content)).collect(), None, None);
+    (job, answer.0)
 }
 
 fn offsets(mut reply: Reply) -> Vec<(i64, bool)> {

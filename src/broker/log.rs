@@ -86,7 +86,7 @@ pub(super) struct State {
     /// Times that the log was found to have lost its tail, and where it ended then.
     pub(super) losses: Losses,
     /// Reads under way, by the offset that they go after.
-    reads: HashMap<Offset, watch::Receiver<Option<Answer>>>,
+    pub(super) reads: HashMap<Offset, watch::Receiver<Option<Answer>>>,
 }
 
 /// How often a log was found to have lost its tail.
@@ -106,10 +106,10 @@ pub(super) struct Rest {
 
 /// The result of a read, for everyone who waited for it.
 #[derive(Debug, Clone)]
-struct Answer {
+pub(super) struct Answer {
     /// The hub's clock before the statement was sent.
     asked: u64,
-    result: Result<Found, Arc<StoreError>>,
+    pub(super) result: Result<Found, Arc<StoreError>>,
 }
 
 /// A read brings about a segment's worth at once.
@@ -231,7 +231,8 @@ impl TopicLog {
         (!state.suspect).then(|| state.ring.get(offset.previous()).cloned()).flatten()
     }
 
-    fn begin_read(self: &Arc<Self>, state: &mut State, after: Offset) -> watch::Receiver<Option<Answer>> {
+    /// Begins a read that goes on whatever becomes of its caller.
+    pub(super) fn begin_read(self: &Arc<Self>, state: &mut State, after: Offset) -> watch::Receiver<Option<Answer>> {
         let (sender, receiver) = watch::channel(None);
         state.reads.insert(after, receiver.clone());
         let read = Read { log: self.clone(), after, sender, answer: None };

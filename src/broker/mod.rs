@@ -3,6 +3,7 @@
 //! One file for each verb. [`Broker`] is a cheap clone; everything behind it is shared.
 
 mod account;
+mod ahead;
 mod appender;
 mod chain;
 mod commit;
@@ -26,6 +27,7 @@ mod poller;
 mod presence;
 mod producers;
 mod publish;
+mod publish_life;
 mod publish_stream;
 mod queue;
 mod retention;
@@ -76,6 +78,7 @@ pub use packer::PackOptions;
 pub use poll::{Poll, Polled, PolledConsumer};
 pub use producers::ProducersError;
 pub use publish::{Publish, PublishError, Published, Refusal};
+pub use publish_life::PublishLife;
 pub use publish_stream::{PublishStream, PublishStreamError, Submitted};
 pub use queue::{
     DeadLetterView, DeadLettersError, Deliveries, Delivery, PolledQueue, QueueSubscription, Settle, SettleOutcome,

@@ -148,7 +148,7 @@ impl Broker {
         if !principal.may_on_topic(Permission::Publish, &topic) {
             return Err(PublishError::Denied { principal: principal.name.clone(), topic });
         }
-        let enrichment = Enrichment::new(principal, correlation_id, traceparent);
+        let mut enrichment = Enrichment::new(principal, correlation_id, traceparent);
         let pending = enrichment.enrich(events).map_err(PublishError::Invalid)?;
         let repeatable = pending.iter().all(|event| event.identity.is_some());
         let refused = |refusal: Refusal| refusal.of(&topic, repeatable);

@@ -1,22 +1,28 @@
-//! A stream of publish requests: each is handed to its topic's appender in the order of the stream, and
-//! answered when it is recorded or refused.
+//! A stream of publish requests: those that came together are handed to their topics' appenders in the order of
+//! the stream, and each is answered when it is recorded or refused.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
-
-use tokio::time::{Instant, sleep_until};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use super::{
-    Broker, ClosingReason, Publish,
+    Broker, ClosingReason, Publish, PublishLife,
     appender::Answer,
     chain::{Chain, Link},
-    ending::CREDENTIAL_CHECK,
     enrich::Enrichment,
+    group::Job,
     publish::{PublishError, Published, Refusal},
+    publish_life::credential_ended,
     streams::{NoRoom, StreamRoom},
+    topic_cache::TopicHandle,
 };
 use crate::{
     auth::AuthError,
-    domain::{Offset, PendingEvent, Permission, Principal, Timestamp, TopicName},
+    domain::{Permission, Principal, TopicName},
+    store::StoreError,
 };
 
 /// Topics of a stream that are kept in mind, at least.
@@ -33,8 +39,6 @@ pub struct PublishStream {
     chains_max: usize,
     /// More topics failed than are kept in mind: all count as failed.
     all_broken: bool,
-    ends_at: Instant,
-    credential_at: Instant,
 }
 
 /// Why a stream was refused, or ended.
@@ -57,7 +61,7 @@ pub enum PublishStreamError {
     },
 }
 
-/// A request that was submitted, to be answered.
+/// A request that was submitted. It completes with what became of it, and must not be polled after that.
 #[derive(Debug)]
 pub struct Submitted {
     broker: Broker,
@@ -71,26 +75,43 @@ enum Outcome {
     Refused(PublishError),
     Waiting(Answer),
     Checking(tokio::task::JoinHandle<Result<Vec<Published>, Refusal>>),
+    Answered,
+}
+
+/// What is known while a run is submitted, so that it need not be found out for each request.
+#[derive(Debug, Default)]
+struct Run {
+    standing: Option<Standing>,
+    /// The topic of the last request, and the requests for it that are not handed over yet.
+    topic: Option<(TopicHandle, Vec<Job>)>,
+}
+
+/// What a caller is and gives to its events; or that nobody could be asked.
+#[derive(Debug)]
+enum Standing {
+    Known(Box<(Principal, Enrichment)>),
+    Unknown(Arc<StoreError>),
 }
 
 impl Broker {
     /// Opens a stream of publish requests. The room is to be kept until the last answer was handed out.
-    pub fn publish_stream(&self, principal: Arc<Principal>) -> Result<(PublishStream, StreamRoom), PublishStreamError> {
+    pub fn publish_stream(
+        &self,
+        principal: Arc<Principal>,
+    ) -> Result<(PublishStream, PublishLife, StreamRoom), PublishStreamError> {
         if self.shutdown().is_draining() {
             return Err(PublishStreamError::Draining);
         }
         let room = self.room_for_stream(&principal)?;
-        let now = Instant::now();
+        let life = PublishLife::new(self.clone(), principal.clone());
         let stream = PublishStream {
-            ends_at: now + self.stream_age(),
-            credential_at: now + CREDENTIAL_CHECK,
             broker: self.clone(),
             principal,
             chains: HashMap::new(),
             chains_max: CHAINS.max(self.inner.options.publish_stream_requests.saturating_mul(2)),
             all_broken: false,
         };
-        Ok((stream, room))
+        Ok((stream, life, room))
     }
 }
 
@@ -101,135 +122,152 @@ impl PublishStream {
         (options.publish_stream_requests, options.publish_stream_bytes)
     }
 
-    /// Hands a request to its topic's appender, after waiting for room there for as long as that takes. The
-    /// error says that the stream must end; the request was not taken then. Cancelling it may or may not
-    /// record the request, and refuses the later ones of its topic.
-    pub async fn submit(&mut self, publish: Publish) -> Result<Submitted, (ClosingReason, PublishStreamError)> {
-        let topic = publish.topic.clone();
-        let current = match self.broker.inner.auth.current(&self.principal).await {
-            Ok(current) => current,
-            Err(AuthError::Expired) => return Err(credential_ended(true)),
-            Err(AuthError::Missing | AuthError::Invalid | AuthError::Revoked) => return Err(credential_ended(false)),
-            Err(error @ (AuthError::ProducerDisabled { .. } | AuthError::RoleLowered { .. })) => {
-                return Ok(self.refused(topic, PublishError::Credential(error)));
+    /// Hands requests to their topics' appenders, after waiting for room there for as long as that takes; there is
+    /// one answer for each, in their order. The error says that the stream must end; none of the requests was taken
+    /// then. Cancelling it may or may not record them, and refuses the later ones of their topics.
+    pub async fn submit(&mut self, run: Vec<Publish>) -> Result<Vec<Submitted>, (ClosingReason, PublishStreamError)> {
+        let mut submitted = Vec::with_capacity(run.len());
+        let mut known = Run::default();
+        for publish in run {
+            submitted.push(self.submit_one(publish, &mut known).await?);
+        }
+        known.hand_over().await;
+        Ok(submitted)
+    }
+
+    /// Submits a request, or prepares it for the appender.
+    async fn submit_one(
+        &mut self,
+        publish: Publish,
+        run: &mut Run,
+    ) -> Result<Submitted, (ClosingReason, PublishStreamError)> {
+        let Publish { topic, events, expected_head, validate_only, correlation_id, traceparent } = publish;
+        if run.standing.is_none() {
+            match self.broker.inner.auth.current(&self.principal).await {
+                Ok(current) => {
+                    // The call gives the same to all requests of a stream.
+                    let enrichment = Enrichment::new(&current, correlation_id, traceparent);
+                    run.standing = Some(Standing::Known(Box::new((current, enrichment))));
+                }
+                Err(AuthError::Expired) => return Err(credential_ended(true)),
+                Err(AuthError::Missing | AuthError::Invalid | AuthError::Revoked) => {
+                    return Err(credential_ended(false));
+                }
+                Err(error @ (AuthError::ProducerDisabled { .. } | AuthError::RoleLowered { .. })) => {
+                    return Ok(self.refused(topic, PublishError::Credential(error)));
+                }
+                Err(AuthError::Store(error)) => run.standing = Some(Standing::Unknown(Arc::new(error))),
             }
-            Err(AuthError::Store(error)) => {
+        }
+        let (current, enrichment) = match &mut run.standing {
+            Some(Standing::Known(known)) => (&known.0, &mut known.1),
+            Some(Standing::Unknown(error)) => {
+                let failed = Refusal::Failed(error.clone());
                 let refusal = match self.link(&topic) {
-                    Ok(link) => settled(link, Refusal::Failed(Arc::new(error))),
+                    Ok(link) => settled(link, failed),
                     Err(refusal) => refusal,
                 };
                 return Ok(self.refused(topic.clone(), refusal.of(&topic, true)));
             }
+            None => return Err(credential_ended(false)),
         };
-        let Publish { topic: _, events, expected_head, validate_only, correlation_id, traceparent } = publish;
         if !current.may_on_topic(Permission::Publish, &topic) {
             let denied = PublishError::Denied { principal: current.name.clone(), topic: topic.clone() };
             return Ok(self.refused(topic, denied));
         }
-        let enrichment = Enrichment::new(&current, correlation_id, traceparent);
         let pending = match enrichment.enrich(events) {
             Ok(pending) => pending,
             Err(invalid) => return Ok(self.refused(topic, PublishError::Invalid(invalid))),
         };
         let repeatable = pending.iter().all(|event| event.identity.is_some());
-        let outcome = match self.hand_over(&topic, pending, expected_head, validate_only).await {
-            Ok(outcome) => outcome,
-            Err(refusal) => Outcome::Refused(refusal.of(&topic, repeatable)),
+        let link = match self.link(&topic) {
+            Ok(link) => link,
+            Err(refusal) => return Ok(self.refused(topic.clone(), refusal.of(&topic, repeatable))),
+        };
+        let (handle, jobs) = match run.at(&self.broker, &topic).await {
+            Ok(found) => found,
+            Err(refusal) => return Ok(self.refused(topic.clone(), settled(link, refusal).of(&topic, repeatable))),
+        };
+        let outcome = if validate_only {
+            let (broker, handle) = (self.broker.clone(), handle.clone());
+            // It records nothing, so the later requests need not wait for it.
+            let check = async move { link.settle(broker.validate(&handle, &pending, expected_head).await) };
+            Outcome::Checking(self.broker.shutdown().spawn(check))
+        } else {
+            let (job, answer) = Job::new(pending, expected_head, Some(link));
+            jobs.push(job);
+            Outcome::Waiting(answer)
         };
         Ok(Submitted { broker: self.broker.clone(), topic, repeatable, outcome })
     }
 
-    async fn hand_over(
-        &mut self,
-        topic: &TopicName,
-        pending: Vec<PendingEvent>,
-        expected_head: Option<Offset>,
-        validate_only: bool,
-    ) -> Result<Outcome, Refusal> {
-        let link = self.link(topic)?;
-        let handle = match self.broker.topic_to_publish(topic).await {
-            Ok(handle) => handle,
-            Err(refusal) => return Err(settled(link, refusal)),
-        };
-        if validate_only {
-            let broker = self.broker.clone();
-            // It records nothing, so the later requests need not wait for it.
-            let check = async move { link.settle(broker.validate(&handle, &pending, expected_head).await) };
-            return Ok(Outcome::Checking(self.broker.shutdown().spawn(check)));
-        }
-        Ok(Outcome::Waiting(handle.appender.submit(pending, expected_head, link).await))
-    }
-
     /// The place of a request of this topic, unless an earlier one failed.
     fn link(&mut self, topic: &TopicName) -> Result<Link, Refusal> {
-        if self.chains.len() >= self.chains_max && !self.chains.contains_key(topic) {
-            // A request under way holds its chain.
-            self.chains.retain(|_, chain| chain.is_broken() || Arc::strong_count(chain) > 1);
-            self.all_broken |= self.chains.len() >= self.chains_max;
-        }
         if self.all_broken {
             return Err(Refusal::PredecessorFailed);
         }
-        let chain = self.chains.entry(topic.clone()).or_insert_with(Chain::new);
-        if chain.is_broken() { Err(Refusal::PredecessorFailed) } else { Ok(chain.link()) }
+        if let Some(chain) = self.chains.get(topic) {
+            return if chain.is_broken() { Err(Refusal::PredecessorFailed) } else { Ok(chain.link()) };
+        }
+        if self.chains.len() >= self.chains_max {
+            // A request under way holds its chain.
+            self.chains.retain(|_, chain| chain.is_broken() || Arc::strong_count(chain) > 1);
+            self.all_broken = self.chains.len() >= self.chains_max;
+            if self.all_broken {
+                return Err(Refusal::PredecessorFailed);
+            }
+        }
+        Ok(self.chains.entry(topic.clone()).or_insert_with(Chain::new).link())
     }
 
     fn refused(&self, topic: TopicName, error: PublishError) -> Submitted {
         Submitted { broker: self.broker.clone(), topic, repeatable: true, outcome: Outcome::Refused(error) }
     }
+}
 
-    /// Completes when the stream must end, and says why. Cancelling it loses nothing.
-    pub async fn ending(&mut self) -> (ClosingReason, PublishStreamError) {
-        loop {
-            if self.broker.shutdown().is_draining() {
-                return (ClosingReason::Draining, PublishStreamError::Draining);
-            }
-            let now = Instant::now();
-            if now >= self.ends_at {
-                return (ClosingReason::MaxAge, PublishStreamError::Rotated);
-            }
-            let left = self.principal.expires.map(time_until);
-            if left.is_some_and(|left| left.is_zero()) {
-                return credential_ended(true);
-            }
-            if now >= self.credential_at {
-                match self.broker.inner.auth.recheck(&self.principal).await {
-                    // A store that does not answer says nothing about the credential; a producer that is
-                    // disabled, or a user who may do less, is told so with each request.
-                    Ok(()) => {}
-                    Err(AuthError::Store(_) | AuthError::ProducerDisabled { .. } | AuthError::RoleLowered { .. }) => {}
-                    Err(AuthError::Expired) => return credential_ended(true),
-                    Err(AuthError::Missing | AuthError::Invalid | AuthError::Revoked) => {
-                        return credential_ended(false);
-                    }
-                }
-                self.credential_at = now + CREDENTIAL_CHECK;
-            }
-            let expires_at = left.and_then(|left| now.checked_add(left));
-            let deadline = self.credential_at.min(self.ends_at).min(expires_at.unwrap_or(self.ends_at));
-            tokio::select! {
-                () = self.broker.shutdown().draining() => {}
-                () = sleep_until(deadline) => {}
-            }
+impl Run {
+    /// The topic to publish to, and the requests for it so far; those for another one are handed over first.
+    async fn at(&mut self, broker: &Broker, topic: &TopicName) -> Result<(&TopicHandle, &mut Vec<Job>), Refusal> {
+        let same = self.topic.as_ref().is_some_and(|(handle, _)| handle.topic.settings.name == *topic);
+        if !same {
+            self.hand_over().await;
+            self.topic = Some((broker.topic_to_publish(topic).await?, Vec::new()));
+        }
+        match &mut self.topic {
+            Some((handle, jobs)) => Ok((handle, jobs)),
+            None => Err(Refusal::TopicNotFound),
+        }
+    }
+
+    async fn hand_over(&mut self) {
+        if let Some((handle, jobs)) = self.topic.take()
+            && !jobs.is_empty()
+        {
+            handle.appender.submit(jobs).await;
         }
     }
 }
 
-impl Submitted {
-    /// Waits for what became of the request.
-    pub async fn answer(self) -> Result<Vec<Published>, PublishError> {
-        let Self { broker, topic, repeatable, outcome } = self;
-        let result = match outcome {
-            Outcome::Refused(error) => return Err(error),
-            Outcome::Waiting(answer) => answer.wait().await.map_err(|refused| refused.refusal),
-            Outcome::Checking(task) => {
-                task.await.unwrap_or_else(|stopped| Err(Refusal::Failed(Arc::new(super::Stopped(stopped).store()))))
-            }
+impl Future for Submitted {
+    type Output = Result<Vec<Published>, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = match &mut self.outcome {
+            Outcome::Waiting(answer) => ready!(answer.poll(cx)).map_err(|refused| refused.refusal),
+            Outcome::Checking(task) => match ready!(Pin::new(task).poll(cx)) {
+                Ok(result) => result,
+                Err(stopped) => Err(Refusal::Failed(Arc::new(super::Stopped(stopped).store()))),
+            },
+            Outcome::Refused(_) | Outcome::Answered => match std::mem::replace(&mut self.outcome, Outcome::Answered) {
+                Outcome::Refused(error) => return Poll::Ready(Err(error)),
+                Outcome::Waiting(_) | Outcome::Checking(_) | Outcome::Answered => return Poll::Pending,
+            },
         };
+        self.outcome = Outcome::Answered;
         if let Err(Refusal::TopicNotFound) = result {
-            broker.forget_topic(&topic);
+            self.broker.forget_topic(&self.topic);
         }
-        result.map_err(|refusal| refusal.of(&topic, repeatable))
+        Poll::Ready(result.map_err(|refusal| refusal.of(&self.topic, self.repeatable)))
     }
 }
 
@@ -240,13 +278,4 @@ fn settled(link: Link, refusal: Refusal) -> Refusal {
         // An error stays one.
         Ok(_) => Refusal::PredecessorFailed,
     }
-}
-
-fn credential_ended(expired: bool) -> (ClosingReason, PublishStreamError) {
-    (ClosingReason::CredentialEnded, PublishStreamError::CredentialEnded { expired })
-}
-
-fn time_until(end: Timestamp) -> Duration {
-    let left = end.micros().saturating_sub(Timestamp::now().micros());
-    Duration::from_micros(u64::try_from(left).unwrap_or(0))
 }

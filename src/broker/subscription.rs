@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::{
     Broker, Frame, Position,
+    ahead::Ahead,
     frame::{Run, RunCap},
     holds::Hold,
     life::Life,
@@ -48,6 +49,8 @@ pub struct LogSubscription {
     stop: Option<Offset>,
     /// A segment of which not everything was sent.
     rest: Option<Rest>,
+    /// What comes after it.
+    ahead: Option<Ahead>,
     caught_up: bool,
     /// The client was told that delivery is stopped.
     paused: bool,
@@ -122,6 +125,7 @@ impl LogSubscription {
             told: Offset::ZERO,
             stop: None,
             rest: None,
+            ahead: None,
             caught_up: false,
             paused: false,
             _room: room,
@@ -282,7 +286,7 @@ impl LogSubscription {
         let shutdown = self.broker.shutdown().clone();
         let deadline = self.life.deadline();
         let found = select! {
-            found = log.read(self.position, mark) => found,
+            found = log.read_on(self.position, mark, &mut self.ahead) => found,
             () = shutdown.draining() => return None,
             () = changed(&self.reader, true, self.paused) => return None,
             () = sleep_until(deadline) => {
@@ -299,6 +303,9 @@ impl LogSubscription {
                 // The hold may have run out during the read, if this process was stopped meanwhile.
                 if !self.reader.hold().is_none_or(Hold::stands) {
                     return self.wait(false).await;
+                }
+                if behind && self.stop.is_none_or(|stop| stop > segment.last()) {
+                    self.ahead = log.read_ahead(segment.last());
                 }
                 self.batch(segment).map(Ok)
             }

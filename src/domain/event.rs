@@ -131,6 +131,11 @@ impl Event {
         self.body.time.unwrap_or(self.recorded_time)
     }
 
+    /// Whether the event was encoded.
+    pub fn is_encoded(&self) -> bool {
+        self.wire.get().is_some()
+    }
+
     /// The encoded event, encoded by `encode` the first time and shared from then on.
     pub fn wire(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.wire.get_or_init(|| encode(self))

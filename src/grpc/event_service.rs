@@ -20,7 +20,7 @@ impl EventService for Events {
     async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishResponse>, Status> {
         let principal = caller(&request)?;
         let call = Call::of(&request);
-        let publish = convert::publish(request.into_inner(), &call)?;
+        let publish = convert::publish(request.into_inner(), &call, &mut None)?;
         let published = self.0.publish(&principal, publish).await.map_err(Problem::from)?;
         Ok(Response::new(convert::published(published)))
     }
@@ -33,8 +33,8 @@ impl EventService for Events {
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let principal = caller(&request)?;
         let call = Call::of(&request);
-        let (stream, room) = self.0.publish_stream(principal).map_err(Problem::from)?;
-        let responses = publish_stream::responses(self.0.shutdown(), (stream, room), request.into_inner(), call);
+        let opened = self.0.publish_stream(principal).map_err(Problem::from)?;
+        let responses = publish_stream::responses(self.0.shutdown(), opened, request.into_inner(), call);
         Ok(Response::new(Box::pin(responses)))
     }
 

@@ -49,7 +49,11 @@ impl SubscribeFrame {
     /// A frame of events.
     pub(super) fn batch(run: Run, position: Position) -> Self {
         let position = convert::position(position);
-        let events: usize = run.iter().map(|event| wire(event, run.topic()).len()).sum();
+        // One buffer for all events of the frame that nobody has encoded before.
+        let missing = run.iter().filter(|event| !event.is_encoded());
+        let missing = missing.map(|event| HEADER + event.body.size() + run.topic().as_str().len()).sum();
+        let mut buffer = BytesMut::with_capacity(missing);
+        let events: usize = run.iter().map(|event| wire(event, run.topic(), &mut buffer).len()).sum();
         let batch_len = events + encoding::message::encoded_len(field::BATCH_POSITION, &position);
         Self(Content::Batch { run, position, batch_len })
     }
@@ -83,7 +87,7 @@ impl Message for SubscribeFrame {
                 encode_key(field::BATCH, WireType::LengthDelimited, buf);
                 encode_varint(*batch_len as u64, buf);
                 for event in run.iter() {
-                    buf.put_slice(wire(event, run.topic()));
+                    buf.put_slice(wire_alone(event, run.topic()));
                 }
                 encoding::message::encode(field::BATCH_POSITION, position, buf);
             }
@@ -95,7 +99,7 @@ impl Message for SubscribeFrame {
                 for one in &deliveries.events {
                     encode_key(field::LEASE_DELIVERIES, WireType::LengthDelimited, buf);
                     encode_varint(delivery_len(one, &deliveries.topic) as u64, buf);
-                    buf.put_slice(wire(one.event(), &deliveries.topic));
+                    buf.put_slice(wire_alone(one.event(), &deliveries.topic));
                     encoding::int32::encode(field::DELIVERY_ATTEMPT, &convert::attempt(one.attempt), buf);
                 }
             }
@@ -138,20 +142,34 @@ impl Message for SubscribeFrame {
 /// Bytes of one entry of a lease.
 fn delivery_len(delivery: &Delivery, topic: &TopicName) -> usize {
     let attempt = convert::attempt(delivery.attempt);
-    wire(delivery.event(), topic).len() + encoding::int32::encoded_len(field::DELIVERY_ATTEMPT, &attempt)
+    wire_alone(delivery.event(), topic).len() + encoding::int32::encoded_len(field::DELIVERY_ATTEMPT, &attempt)
 }
 
-/// An event as one entry of a batch: key, length, message. Encoded the first time only.
-fn wire<'a>(event: &'a Event, topic: &TopicName) -> &'a Bytes {
+/// Room for the key and the length of an entry.
+const HEADER: usize = 6;
+
+/// An event as one entry of a batch: key, length, message. Encoded the first time only, into `buffer`, whose memory it
+/// then shares with the others there.
+fn wire<'a>(event: &'a Event, topic: &TopicName, buffer: &mut BytesMut) -> &'a Bytes {
     event.wire(|event| {
-        let mut body = BytesMut::with_capacity(event.body.size() + topic.as_str().len());
-        encode_event(event, topic, &mut body);
-        let mut entry = BytesMut::with_capacity(body.len() + 6);
-        encode_key(field::BATCH_EVENTS, WireType::LengthDelimited, &mut entry);
-        encode_varint(body.len() as u64, &mut entry);
-        entry.extend_from_slice(&body);
+        // The length is known last, and takes as many bytes as it needs.
+        buffer.put_bytes(0, HEADER);
+        encode_event(event, topic, buffer);
+        let mut entry = buffer.split();
+        let mut header = [0; HEADER];
+        let mut rest = &mut header[..];
+        encode_key(field::BATCH_EVENTS, WireType::LengthDelimited, &mut rest);
+        encode_varint((entry.len() - HEADER) as u64, &mut rest);
+        let start = rest.len();
+        entry[start..HEADER].copy_from_slice(&header[..HEADER - start]);
+        entry.advance(start);
         entry.freeze()
     })
+}
+
+/// An event that stands by itself, as [`wire`].
+fn wire_alone<'a>(event: &'a Event, topic: &TopicName) -> &'a Bytes {
+    wire(event, topic, &mut BytesMut::new())
 }
 
 /// Writes an `Event`, field by field, from shared bytes: strings and bytes look alike on the wire.

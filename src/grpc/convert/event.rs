@@ -11,28 +11,35 @@ use crate::{
     proto::v1,
 };
 
-/// A publish request, checked; every violation of every event at once.
-pub(crate) fn publish(request: v1::PublishRequest, call: &Call) -> Result<Publish, Status> {
+/// A publish request, checked; every violation of every event at once. `known` is a topic that it may be for.
+pub(crate) fn publish(
+    request: v1::PublishRequest,
+    call: &Call,
+    known: &mut Option<TopicName>,
+) -> Result<Publish, Status> {
     let v1::PublishRequest { topic, events, expected_head_offset, validate_only } = request;
     let mut checks = Checks::default();
-    let topic = checks.topic("topic", &topic);
+    if known.as_ref().is_none_or(|known| known.as_str() != topic) {
+        *known = checks.topic("topic", &topic);
+    }
+    let topic = known.clone();
     if events.is_empty() || events.len() > limits::REQUEST_EVENTS {
         let text = format!("has {} events; a request takes 1 to {}", events.len(), limits::REQUEST_EVENTS);
         checks.add(Reason::BatchInvalid, "events", text);
     }
     let expected_head =
         expected_head_offset.and_then(|offset| checks.offset(Reason::RequestInvalid, "expected_head_offset", offset));
-    let events = events.into_iter().take(limits::REQUEST_EVENTS).enumerate();
-    let events = events.filter_map(|(index, event)| {
-        new_event(event)
-            .map_err(|invalid| checks.absorb(Reason::EventInvalid, &format!("events[{index}]"), invalid))
-            .ok()
-    });
-    let events = events.collect();
+    let mut checked = Vec::with_capacity(events.len().min(limits::REQUEST_EVENTS));
+    for (index, event) in events.into_iter().take(limits::REQUEST_EVENTS).enumerate() {
+        match new_event(event) {
+            Ok(event) => checked.push(event),
+            Err(invalid) => checks.absorb(Reason::EventInvalid, &format!("events[{index}]"), invalid),
+        }
+    }
     let (correlation_id, traceparent) = (call.correlation_id(), call.traceparent().cloned());
     checks.finish(topic.map(|topic| Publish {
         topic,
-        events,
+        events: checked,
         expected_head,
         validate_only,
         correlation_id,

@@ -8,7 +8,7 @@ use tonic::Status;
 use super::{publish, published, subscribe::closing_message};
 use crate::{
     broker::{ClosingReason, Publish, PublishError, Published},
-    domain::{Invalid, limits},
+    domain::{Invalid, TopicName, limits},
     grpc::{call::Call, reason::Reason, repair::repair, status::Problem},
     proto::v1::{self, publish_stream_response::Result as Outcome},
 };
@@ -26,8 +26,8 @@ pub(crate) struct Pipelined {
     pub(crate) publish: Result<Publish, Status>,
 }
 
-/// A request of a stream, checked.
-pub(crate) fn pipelined(request: v1::PublishStreamRequest, call: &Call) -> Pipelined {
+/// A request of a stream, checked. `known` is the topic of the one before it, most often the same.
+pub(crate) fn pipelined(request: v1::PublishStreamRequest, call: &Call, known: &mut Option<TopicName>) -> Pipelined {
     let v1::PublishStreamRequest { sequence, publish: request } = request;
     let Some(request) = request else {
         let missing = Problem::invalid(Reason::RequestInvalid, &Invalid::one("publish", "must be set"));
@@ -39,7 +39,7 @@ pub(crate) fn pipelined(request: v1::PublishStreamRequest, call: &Call) -> Pipel
         return Pipelined { sequence, bytes: 0, publish: Err(problem.into()) };
     }
     let bytes = size + ANSWER_BYTES * request.events.len();
-    Pipelined { sequence, bytes, publish: publish(request, call) }
+    Pipelined { sequence, bytes, publish: publish(request, call, known) }
 }
 
 /// What became of a request.

@@ -151,7 +151,7 @@ async fn cuts_between_server_and_store_change_no_order() {
 async fn appends_that_fail_now_and_then_change_no_order() {
     let (_server, admin, database) = on_postgres(&["orders", "letters"]).await;
     // After a failure the next append succeeds at once: only the stream knows that it must not.
-    let fail = "if random() < 0.1 then raise exception ''no room'' using errcode = ''53100''; end if;";
+    let fail = "if random() < 0.3 then raise exception ''no room'' using errcode = ''53100''; end if;";
     let inject = format!(
         "do $do$ begin
             execute replace(pg_get_functiondef('eventflow.append_v2'::regproc), E'begin\\n', E'begin\\n{fail}'); end $do$"

@@ -107,13 +107,14 @@ async fn an_append_whose_outcome_is_unknown_is_followed_by_nothing_and_never_sai
     let mut pipe = Pipe::open(&admin).await.unwrap();
     // The first append has reached the store, and the others wait, before any answer is lost.
     hold_up(&mut blocker, "orders").await;
-    for n in 1..=REQUESTS {
+    pipe.send(1, to("orders", vec![keyed("1")])).await;
+    eventually("an append to wait", async || (appending(&mut postgres).await > 0).then_some(())).await;
+    for n in 2..=REQUESTS {
         pipe.send(n as i64, to("orders", vec![keyed(&n.to_string())])).await;
     }
     let queued =
         async || (Metrics::of(&server).await.get("eventflow_publish_queue_requests") == REQUESTS).then_some(());
     eventually("all requests to be queued", queued).await;
-    eventually("an append to wait", async || (appending(&mut postgres).await > 0).then_some(())).await;
     proxy.stop(Flow::ToClient);
     blocker.execute("rollback").await.unwrap();
     eventually("the append to be recorded", async || (stored(&mut postgres).await == 1).then_some(())).await;
