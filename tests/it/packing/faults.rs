@@ -169,7 +169,7 @@ async fn what_may_be_among_packed_events_is_not_stored_twice() {
     packed_to(&there, "orders", 4).await;
     proxy.cut();
     proxy.flow();
-    let refusal = publish.await.unwrap().unwrap_err();
+    let refusal = publish.await.unwrap().expect_err(&server.log());
     assert_refused(&refusal, Code::Unavailable, "OUTCOME_UNKNOWN");
     assert_eq!(refusal.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
     let back = async || client.publish("orders", vec![event("5")]).await.ok();

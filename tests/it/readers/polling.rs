@@ -56,7 +56,7 @@ on_both_stores! {
         let intervals = began.elapsed().as_millis() / INTERVAL.as_millis();
         assert!(polls >= 1 && u128::from(polls) <= intervals + 2, "{polls} polls in {intervals} intervals");
         let reads = after.get("eventflow_log_reads_total") - before.get("eventflow_log_reads_total");
-        assert_eq!(reads, 0, "idle streams read nothing");
+        assert_eq!(reads, 0, "idle streams read nothing:\n{}\n{}", after.text(), server.log());
     }
 
     async fn without_readers_nothing_is_polled(backend: Backend) {
