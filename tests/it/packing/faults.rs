@@ -34,7 +34,7 @@ async fn a_transaction_that_is_cut_off_packs_nothing() {
     client.create_topic("orders").await;
     // Each pack takes so long that it is ended in the middle: after the old rows went, before the link came.
     let slow = "create function slow() returns trigger language plpgsql as $$
-            begin perform pg_sleep(2); return null; end $$;
+            begin perform pg_sleep(5); return null; end $$;
         create trigger slow after delete on eventflow.segments for each statement execute function slow()";
     postgres.execute(slow).await.unwrap();
     publish_alone(&client, "orders", 50).await;
@@ -160,8 +160,9 @@ async fn what_may_be_among_packed_events_is_not_stored_twice() {
     holder.execute("commit").await.unwrap();
     let stored = "select count(*) from eventflow.segments";
     eventually("the event to be recorded", async || (number(&mut postgres, stored).await == 2).then_some(())).await;
-    // Another server packs it meanwhile, as if this one had stood still for long.
-    let other = Server::embedded().environment("EVENTFLOW_DATABASE_URL", &database.url()).flag("--pack-after", "20ms");
+    // Another server packs it meanwhile, as if this one had stood still for long; with the first one, unless 6 s lie
+    // between them, after which a run ends.
+    let other = Server::embedded().environment("EVENTFLOW_DATABASE_URL", &database.url()).flag("--pack-after", "1s");
     let other = other.start().await;
     let there = client.on(&other).await;
     there.publish("orders", vec![event("3")]).await.unwrap();
