@@ -10,6 +10,7 @@ use crate::{
 };
 
 const POLLS: &str = "eventflow_polls_total";
+const CONNECTED: &str = "eventflow_redis_connected_total";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_a_server_that_wakes_nobody_arrive_on_the_other_by_polling() {
@@ -56,7 +57,9 @@ on_both_stores! {
         let intervals = began.elapsed().as_millis() / INTERVAL.as_millis();
         assert!(polls >= 1 && u128::from(polls) <= intervals + 2, "{polls} polls in {intervals} intervals");
         let reads = after.get("eventflow_log_reads_total") - before.get("eventflow_log_reads_total");
-        assert_eq!(reads, 0, "idle streams read nothing:\n{}\n{}", after.text(), server.log());
+        // Should Redis fall silent for a moment, all streams look once more when it is heard again.
+        let flaps = after.get(CONNECTED) - before.get(CONNECTED);
+        assert!(reads <= 10 * flaps, "idle streams read nothing: {reads} reads, {flaps} flaps\n{}", after.text());
     }
 
     async fn without_readers_nothing_is_polled(backend: Backend) {
