@@ -70,7 +70,7 @@ pub(super) fn responses(
 ) -> impl Stream<Item = Result<PublishStreamResponse, Status>> + Send + use<> {
     let (most_requests, most_bytes) = stream.capacity();
     let (most_requests, most_bytes) = (most_requests.min(CAPACITY_MAX), most_bytes.min(CAPACITY_MAX));
-    // Each request has room before it comes here, and what ends the stream comes once: it never fills up.
+    // Each run has room for a request before it comes here, and what ends the stream comes once: it never fills up.
     let (items, received) = mpsc::channel(most_requests + 1);
     let reader = Reader {
         stream,
