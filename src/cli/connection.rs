@@ -24,6 +24,9 @@ use crate::proto::v1::{self, auth_service_client::AuthServiceClient};
 const STREAM_WINDOW: u32 = 8 << 20;
 /// … and on the whole connection.
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Bytes that the server may put into one HTTP/2 frame on such a channel. 16 KiB, which is usual, would have it write
+/// each of its own frames with many system calls.
+const HTTP2_FRAME: u32 = 256 << 10;
 
 /// A channel to one server. It connects when it is first used, and again whenever it has to.
 pub(super) struct Connection {
@@ -57,7 +60,7 @@ impl Connection {
 
     /// A connection of its own, that shares nothing with the others, for much at once.
     pub(super) fn another_channel(&self) -> Channel {
-        let wide = self.endpoint.clone().initial_stream_window_size(STREAM_WINDOW);
+        let wide = self.endpoint.clone().initial_stream_window_size(STREAM_WINDOW).max_frame_size(HTTP2_FRAME);
         wide.initial_connection_window_size(CONNECTION_WINDOW).connect_lazy()
     }
 

@@ -2,6 +2,7 @@
 
 mod calls;
 mod embedded;
+mod entries;
 mod fanout;
 mod figures;
 mod idle;
@@ -56,14 +57,15 @@ pub(super) async fn run(
     args: BenchArgs,
 ) -> Result<(), Failure> {
     let mut plan = args.plan();
+    // One for the whole command: one that is made later knows nothing of a signal that came before.
+    let mut stop = Stop::new()?;
     if !plan.embedded {
-        return on_server(Connection::open(options, given.clone())?, options, given, output, &plan).await;
+        return on_server(Connection::open(options, given.clone())?, options, given, output, &plan, &mut stop).await;
     }
     if options.server.is_some() {
         let why = "--embedded starts a server of its own; leave out --server, EVENTFLOW_SERVER and --second-server";
         return Err(Failure::Usage(why.to_owned()));
     }
-    let mut stop = Stop::new()?;
     let mut embedded = Embedded::start()?;
     let measured = async {
         let record = tokio::select! {
@@ -72,7 +74,7 @@ pub(super) async fn run(
         };
         plan.metrics = Some(record.http_listen.to_string());
         let connection = embedded.connection(&record, options)?;
-        on_server(connection, options, given, output, &plan).await
+        on_server(connection, options, given, output, &plan, &mut stop).await
     };
     let measured = measured.await;
     let ended = embedded.end().await;
@@ -85,11 +87,11 @@ async fn on_server(
     given: &Given,
     output: Output,
     plan: &Plan,
+    stop: &mut Stop,
 ) -> Result<(), Failure> {
     let server = connection.address().name();
     let second = plan.second_server.clone().map(|server| ClientOptions { server: Some(server), ..options.clone() });
     let second = second.map(|options| Connection::open(&options, given.clone())).transpose()?;
-    let mut stop = Stop::new()?;
     let target = tokio::select! {
         target = Target::open(connection, second, plan.metrics.clone()) => target?,
         () = stop.asked() => return Err(interrupted()),

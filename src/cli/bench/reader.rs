@@ -10,7 +10,12 @@ use http::uri::PathAndQuery;
 use tonic::{Status, Streaming, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 
-use super::{figures::Verified, order::checksum, target::Caller};
+use super::{
+    entries::{Event, Events},
+    figures::Verified,
+    order::checksum,
+    target::Caller,
+};
 use crate::{
     cli::failure::Failure,
     proto::v1::{StartAt, StopAt, SubscribeRequest, subscribe_request},
@@ -25,8 +30,9 @@ const SUBSCRIBE: &str = "/eventflow.v1.ConsumerService/Subscribe";
 struct Frame {
     #[prost(message, optional, tag = "1")]
     started: Option<Untold>,
-    #[prost(message, optional, tag = "2")]
-    batch: Option<Batch>,
+    /// A batch, not decoded.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    batch: Option<Bytes>,
     #[prost(message, optional, tag = "4")]
     caught_up: Option<Untold>,
     #[prost(message, optional, tag = "6")]
@@ -38,21 +44,6 @@ struct Frame {
 /// A message that only has to be there.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Untold {}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Batch {
-    #[prost(message, repeated, tag = "1")]
-    events: Vec<Event>,
-}
-
-/// `Event`, as far as it is looked at.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Event {
-    #[prost(bytes = "bytes", tag = "11")]
-    text: Bytes,
-    #[prost(int64, tag = "21")]
-    offset: i64,
-}
 
 /// Where reading ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,15 +127,16 @@ impl Reader {
             return Err(ended());
         }
         let Some(batch) = &frame.batch else { return Ok(()) };
-        for Event { text, offset } in &batch.events {
-            if *offset != self.last + 1 {
+        let mut batch = Events::of(batch);
+        while let Some(Event { text, offset }) = batch.next()? {
+            if offset != self.last + 1 {
                 return Err(Failure::Local(format!("offset {offset} came after {}", self.last)));
             }
-            self.last = *offset;
+            self.last = offset;
             self.verified.checksum = self.verified.checksum.wrapping_add(checksum(text));
-            seen(*offset);
+            self.verified.events += 1;
+            seen(offset);
         }
-        self.verified.events += batch.events.len() as u64;
         Ok(())
     }
 }
