@@ -201,6 +201,7 @@ impl Broker {
         broker.shutdown().spawn(broker.clone().poll());
         broker.shutdown().spawn(broker.clone().be_present());
         broker.shutdown().spawn(broker.clone().obey());
+        broker.shutdown().spawn(broker.clone().refresh_topics());
         broker.shutdown().spawn(broker.clone().follow_store());
         broker.shutdown().spawn(broker.clone().watch_lag());
         broker.shutdown().spawn(broker.clone().remove_in_background());

@@ -7,6 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     Broker,
@@ -21,6 +22,12 @@ use crate::{
 
 /// How long a topic's settings are taken for true without a look.
 const FRESH: Duration = Duration::from_secs(5);
+/// A topic that is used when its settings are older than this is looked up again, together with all others.
+const AGED: Duration = Duration::from_secs(2);
+/// How often that is done.
+const REFRESH: Duration = Duration::from_secs(1);
+/// Topics that are looked up by one statement.
+const TOGETHER: usize = 1000;
 /// How long the log and queue of a topic that nobody uses stay in memory.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -42,8 +49,19 @@ pub(super) struct TopicCache {
 
 #[derive(Debug, Default)]
 struct State {
-    names: HashMap<TopicName, (TopicHandle, Instant)>,
+    /// How often names were forgotten: what was looked up before may be what was forgotten.
+    forgotten: u64,
+    names: HashMap<TopicName, Named>,
     parts: HashMap<TopicId, Parts>,
+}
+
+/// What was found under a name.
+#[derive(Debug)]
+struct Named {
+    handle: TopicHandle,
+    at: Instant,
+    /// Somebody has used it since it has aged.
+    wanted: bool,
 }
 
 #[derive(Debug)]
@@ -59,8 +77,22 @@ impl TopicCache {
     }
 
     fn get(&self, name: &TopicName) -> Option<TopicHandle> {
+        let mut state = self.state.lock();
+        let named = state.names.get_mut(name)?;
+        let age = named.at.elapsed();
+        named.wanted |= age >= AGED;
+        (age < FRESH).then(|| named.handle.clone())
+    }
+
+    /// The names to be looked up before they are asked for again, and how often names were forgotten.
+    fn wanted(&self) -> (Vec<TopicName>, u64) {
         let state = self.state.lock();
-        state.names.get(name).filter(|(_, at)| at.elapsed() < FRESH).map(|(handle, _)| handle.clone())
+        let names = state.names.iter().filter(|(_, named)| named.wanted).map(|(name, _)| name.clone());
+        (names.collect(), state.forgotten)
+    }
+
+    fn has_forgotten_since(&self, forgotten: u64) -> bool {
+        self.state.lock().forgotten != forgotten
     }
 
     fn put(&self, topic: Topic) -> TopicHandle {
@@ -77,17 +109,22 @@ impl TopicCache {
         log.is_now(topic.log_id);
         let topic = Arc::new(topic);
         let handle = TopicHandle { topic: topic.clone(), log, appender };
-        state.names.insert(topic.settings.name.clone(), (handle.clone(), now));
+        let named = Named { handle: handle.clone(), at: now, wanted: false };
+        state.names.insert(topic.settings.name.clone(), named);
         handle
     }
 
     fn forget(&self, name: &TopicName) {
-        self.state.lock().names.remove(name);
+        let mut state = self.state.lock();
+        state.forgotten += 1;
+        state.names.remove(name);
     }
 
     /// Has every topic looked up anew.
     pub(super) fn forget_names(&self) {
-        self.state.lock().names.clear();
+        let mut state = self.state.lock();
+        state.forgotten += 1;
+        state.names.clear();
     }
 
     /// The log of a topic that this process uses.
@@ -103,7 +140,7 @@ impl TopicCache {
     /// Drops what nobody has used for a while.
     pub(super) fn sweep(&self) {
         let mut state = self.state.lock();
-        state.names.retain(|_, (_, at)| at.elapsed() < FRESH);
+        state.names.retain(|_, named| named.at.elapsed() < FRESH);
         state.parts.retain(|_, parts| {
             // One is the cache's own; the appender holds the log as well.
             let in_use = Arc::strong_count(&parts.log) > 2 || Arc::strong_count(&parts.appender) > 1;
@@ -122,6 +159,30 @@ impl Broker {
             return Ok(Some(handle));
         }
         Ok(self.store().find_topic(name).await?.map(|topic| self.topics().put(topic)))
+    }
+
+    /// Looks up the topics that are in use before their settings are too old, all together: one look for each, again
+    /// and again, would cost more than publishing to them.
+    pub(super) async fn refresh_topics(self) {
+        let mut ticks = interval(REFRESH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.shutdown().stopping() => return,
+                _ = ticks.tick() => {}
+            }
+            let (names, forgotten) = self.topics().wanted();
+            for names in names.chunks(TOGETHER) {
+                match self.store().find_topics(names).await {
+                    // What is not there any more is left to be found out.
+                    Ok(found) if !self.topics().has_forgotten_since(forgotten) => {
+                        found.into_iter().for_each(|topic| drop(self.topics().put(topic)));
+                    }
+                    // Whoever needs one looks for it by itself, and hears why that fails.
+                    Ok(_) | Err(_) => break,
+                }
+            }
+        }
     }
 
     /// The topic of this name as it is now; `None` if there is none.

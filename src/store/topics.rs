@@ -16,6 +16,9 @@ pub trait TopicStore {
     /// The topic of this name.
     async fn find_topic(&self, name: &TopicName) -> Result<Option<Topic>, StoreError>;
 
+    /// The topics of these names, in any order; those that do not exist are left out.
+    async fn find_topics(&self, names: &[TopicName]) -> Result<Vec<Topic>, StoreError>;
+
     /// Topics whose names begin with `prefix` and come after `after`, in the byte order of names.
     async fn list_topics(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Topic>, StoreError>;
 

@@ -3,41 +3,76 @@
 use sqlx::{postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use super::{PostgresStore, errors::corrupt, meta::Meta, rows};
+use super::{PostgresStore, errors::corrupt, lane::Statement, meta::Meta, rows};
 use crate::{
     domain::{AppendBatch, ContentHash, EventBody, IdKey, KnownId, PendingEvent, TopicId},
     store::{AppendError, Appended},
 };
 
-/// Appends a batch: see [`LogStore::append`](crate::store::LogStore::append).
-pub(super) async fn append(
-    store: &PostgresStore,
-    topic: TopicId,
-    batch: &AppendBatch,
-) -> Result<Appended, AppendError> {
-    let AppendBatch { id, seen, expected_head, events } = batch;
-    let column = |field: fn(&EventBody) -> &str| -> Vec<&str> { events.iter().map(|e| field(&e.body)).collect() };
-    let bytes: usize = events.iter().map(|event| event.body.size()).sum();
-    let identities = Identities::of(events);
-    let statement = sqlx::query(include_str!("sql/append.sql"))
-        .bind(topic.0)
-        .bind(id.0)
-        .bind(seen.head.get())
-        .bind(expected_head.map(|head| head.get()))
-        .bind(i32::try_from(bytes).unwrap_or(i32::MAX))
-        .bind(column(|body| &body.id))
-        .bind(column(|body| &body.r#type))
-        .bind(column(|body| &body.key))
-        .bind(null_if_all_are(events.iter().map(|event| event.body.time.map(|time| time.to_datetime())).collect()))
-        .bind(column(|body| &body.producer))
-        .bind(null_if_all_are(events.iter().map(|event| Meta::of(&event.body).map(Json)).collect()))
-        .bind(events.iter().map(|event| &event.body.payload.bytes()[..]).collect::<Vec<&[u8]>>())
-        .bind(identities.keys)
-        .bind(identities.hashes)
-        .bind(identities.places);
-    match store.appends.one_if("append", seen.incarnation, statement).await? {
-        Some(row) => outcome(&row),
-        None => Err(AppendError::ServerChanged),
+impl PostgresStore {
+    /// Appends a batch by a statement of its own.
+    pub(super) async fn append_alone(&self, topic: TopicId, batch: &AppendBatch) -> Result<Appended, AppendError> {
+        let AppendBatch { id, seen, expected_head, events } = batch;
+        let identities = Identities::of(events);
+        let statement = sqlx::query(include_str!("sql/append.sql"))
+            .bind(topic.0)
+            .bind(id.0)
+            .bind(seen.head.get())
+            .bind(expected_head.map(|head| head.get()))
+            .bind(i32::try_from(size(events)).unwrap_or(i32::MAX));
+        let statement = Columns::of(events.iter())
+            .bind_to(statement)
+            .bind(identities.keys)
+            .bind(identities.hashes)
+            .bind(identities.places);
+        match self.appends.one_if("append", seen.incarnation, statement).await? {
+            Some(row) => outcome(&row),
+            None => Err(AppendError::ServerChanged),
+        }
+    }
+}
+
+/// Bytes of events, as they are counted.
+pub(super) fn size(events: &[PendingEvent]) -> usize {
+    events.iter().map(|event| event.body.size()).sum()
+}
+
+/// Events, column by column.
+pub(super) struct Columns<'e> {
+    ids: Vec<&'e str>,
+    types: Vec<&'e str>,
+    keys: Vec<&'e str>,
+    times: Option<Vec<Option<rows::Time>>>,
+    producers: Vec<&'e str>,
+    metas: Option<Vec<Option<Json<Meta<'e>>>>>,
+    payloads: Vec<&'e [u8]>,
+}
+
+impl<'e> Columns<'e> {
+    /// The columns of some events.
+    pub(super) fn of(events: impl Iterator<Item = &'e PendingEvent> + Clone) -> Self {
+        let column =
+            |field: fn(&EventBody) -> &str| -> Vec<&'e str> { events.clone().map(|e| field(&e.body)).collect() };
+        Self {
+            ids: column(|body| &body.id),
+            types: column(|body| &body.r#type),
+            keys: column(|body| &body.key),
+            times: null_if_all_are(
+                events.clone().map(|event| event.body.time.map(|time| time.to_datetime())).collect(),
+            ),
+            producers: column(|body| &body.producer),
+            metas: null_if_all_are(events.clone().map(|event| Meta::of(&event.body).map(Json)).collect()),
+            payloads: events.clone().map(|event| &event.body.payload.bytes()[..]).collect(),
+        }
+    }
+
+    /// Binds them, as they are in the tables.
+    pub(super) fn bind_to<'q>(self, statement: Statement<'q>) -> Statement<'q>
+    where
+        'e: 'q,
+    {
+        let statement = statement.bind(self.ids).bind(self.types).bind(self.keys).bind(self.times);
+        statement.bind(self.producers).bind(self.metas).bind(self.payloads)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 
 /// How long a statement waits for a connection. Longer than a reconnect takes, shorter than the
 /// patience of a caller, who is then told that the store is unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long an idle connection is taken for alive without asking it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(super) struct Lane {
 }
 
 /// One statement with its arguments.
-type Statement<'q> = Query<'q, Postgres, PgArguments>;
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 impl Lane {
     /// A lane of at most `size` connections, opened when first needed.
@@ -95,6 +95,21 @@ impl Lane {
             return Ok(None);
         }
         let result = patiently(statement.fetch_one(&mut *connection)).await;
+        self.settle(connection, result).map(Some)
+    }
+
+    /// As [`all`](Self::all), if the server is still of this incarnation; `None` if it is not.
+    pub(super) async fn all_if(
+        &self,
+        name: &'static str,
+        incarnation: Incarnation,
+        statement: Statement<'_>,
+    ) -> Result<Option<Vec<PgRow>>, StoreError> {
+        let mut connection = self.acquire(name).await?;
+        if !self.server.is(incarnation) {
+            return Ok(None);
+        }
+        let result = patiently(statement.fetch_all(&mut *connection)).await;
         self.settle(connection, result).map(Some)
     }
 

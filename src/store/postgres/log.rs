@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{PostgresStore, append, read, rows, trim};
+use super::{PostgresStore, read, rows, trim};
 use crate::{
     domain::{AppendBatch, Bounds, ContentHash, IdKey, KnownId, LogId, Offset, ReadCap, Timestamp, TopicId},
     store::{AppendError, Appended, LogRead, LogStore, Picked, Removed, StoreError, TopicHead},
@@ -12,7 +12,7 @@ use crate::{
 #[async_trait]
 impl LogStore for PostgresStore {
     async fn append(&self, topic: TopicId, batch: &AppendBatch) -> Result<Appended, AppendError> {
-        append::append(self, topic, batch).await
+        self.append_in_turn(topic, batch).await
     }
 
     async fn find_ids(&self, topic: TopicId, keys: &[IdKey]) -> Result<Vec<KnownId>, StoreError> {

@@ -27,6 +27,7 @@ mod rows;
 mod servers;
 mod session;
 mod sessions;
+mod together;
 mod topics;
 mod trim;
 mod users;
@@ -43,6 +44,7 @@ use super::{Migration, OpenError, Pool, Store, StoreError, statements::Statement
 use crate::domain::Incarnation;
 use incarnation::ServerWatch;
 use lane::Lane;
+use together::Together;
 
 /// Events, consumers and identities in a Postgres database that any number of servers share.
 #[derive(Debug, Clone)]
@@ -50,6 +52,7 @@ pub struct PostgresStore {
     cluster_id: Uuid,
     /// Appends alone, so that no read makes them wait.
     appends: Lane,
+    together: Arc<Together>,
     /// Reads of logs, which may be large.
     reads: Lane,
     /// Leases and settlements, which wait for each other.
@@ -123,6 +126,7 @@ impl Store for PostgresStore {
 const STATEMENTS: &[&str] = &[
     "add_first_signing_key",
     "append",
+    "append_many",
     "attend",
     "beat",
     "before_time",
@@ -150,6 +154,7 @@ const STATEMENTS: &[&str] = &[
     "find_run",
     "find_session",
     "find_topic",
+    "find_topics",
     "find_user",
     "forget_topic",
     "has_users",

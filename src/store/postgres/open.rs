@@ -6,7 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
-use super::{PostgresOptions, PostgresStore, STATEMENTS, incarnation::ServerWatch, lane::Lane, migrate};
+use super::{
+    PostgresOptions, PostgresStore, STATEMENTS, incarnation::ServerWatch, lane::Lane, migrate, together::Together,
+};
 use crate::store::{Migration, OpenError, statements::Statements};
 
 /// How long the first connection may take. A network that swallows packets would keep it for minutes.
@@ -33,6 +35,7 @@ pub(super) async fn open(options: &PostgresOptions) -> Result<PostgresStore, Ope
     Ok(PostgresStore {
         cluster_id,
         appends: lane(options.append_connections),
+        together: Arc::new(Together::new(options.append_connections)),
         reads: lane(options.read_connections),
         queues: lane(options.queue_connections),
         control: lane(options.control_connections),

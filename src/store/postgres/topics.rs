@@ -42,6 +42,12 @@ impl TopicStore for PostgresStore {
         found.as_ref().map(rows::topic).transpose()
     }
 
+    async fn find_topics(&self, names: &[TopicName]) -> Result<Vec<Topic>, StoreError> {
+        let names: Vec<&str> = names.iter().map(TopicName::as_str).collect();
+        let statement = sqlx::query(include_str!("sql/find_topics.sql")).bind(names);
+        self.control.all("find_topics", statement).await?.iter().map(rows::topic).collect()
+    }
+
     async fn list_topics(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Topic>, StoreError> {
         let statement = sqlx::query(include_str!("sql/list_topics.sql")).bind(prefix).bind(after).bind(to_limit(limit));
         self.control.all("list_topics", statement).await?.iter().map(rows::topic).collect()

@@ -136,6 +136,7 @@ const STATEMENTS: &[&str] = &[
     "find_session",
     "find_signing_key",
     "find_topic",
+    "find_topics",
     "find_user",
     "find_young_signing_key",
     "forget_consumers",

@@ -44,6 +44,14 @@ impl TopicStore for SqliteStore {
         find(self, &mut conn, name).await
     }
 
+    async fn find_topics(&self, names: &[TopicName]) -> Result<Vec<Topic>, StoreError> {
+        let names: Vec<&str> = names.iter().map(TopicName::as_str).collect();
+        let names = serde_json::to_string(&names).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let query = self.query("find_topics", include_str!("sql/find_topics.sql")).bind(names);
+        let rows = query.fetch_all(&mut *self.reader().await?).await.map_err(failed)?;
+        rows.iter().map(topic).collect()
+    }
+
     async fn list_topics(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Topic>, StoreError> {
         let query = self.query("list_topics", include_str!("sql/list_topics.sql"));
         let query = query.bind(prefix).bind(after).bind(i64::try_from(limit).unwrap_or(i64::MAX));

@@ -22,6 +22,7 @@ mod read_back;
 mod retention;
 mod round_trip;
 mod servers;
+mod together;
 mod topics;
 mod trim;
 
@@ -150,6 +151,13 @@ contract! {
             recorded_time_never_decreases,
             appends_go_on_after_some_were_dropped,
             the_store_names_itself,
+        ],
+        together: [
+            appends_to_many_topics_are_each_in_their_own,
+            repeats_among_many_are_stored_once,
+            a_refusal_among_many_is_of_its_own_batch,
+            what_the_store_cannot_take_fails_alone,
+            others_are_stored_when_some_leave,
         ],
         idempotency: [
             a_repeated_batch_is_stored_once,

@@ -28,7 +28,15 @@ pub(super) async fn topics_round_trip(store: SharedStore) {
         assert_eq!(created.settings, new);
         assert_eq!(created.bounds, Bounds { head: at(0), trimmed_to: at(0) });
         assert!(!created.log_id.0.is_nil());
-        assert_eq!(store.find_topic(&new.name).await.unwrap(), Some(created));
+        assert_eq!(store.find_topic(&new.name).await.unwrap(), Some(created.clone()));
+        let missing = TopicName::parse(&unique("missing")).unwrap();
+        let other = topic(&store).await;
+        let names = [missing.clone(), new.name.clone(), other.settings.name.clone()];
+        let mut found = store.find_topics(&names).await.unwrap();
+        found.sort_by_key(|topic| topic.id);
+        assert_eq!(found, [created, other]);
+        assert_eq!(store.find_topics(&[missing]).await.unwrap(), []);
+        assert_eq!(store.find_topics(&[]).await.unwrap(), []);
     }
     let (one, other) = (topic(&store).await, topic(&store).await);
     assert_ne!(one.id, other.id);

@@ -2,6 +2,7 @@
 
 mod deleting;
 mod deleting_races;
+mod in_use;
 mod removing;
 mod retention;
 mod trimming;
