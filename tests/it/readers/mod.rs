@@ -14,6 +14,7 @@ use eventflow::proto::v1;
 use crate::{
     client::{Client, Stream, after},
     harness::{databases::Database, patience::DEADLINE, redis::Redis, server::Server},
+    observe::{Metrics, hears_others},
 };
 
 /// Tests with thousands of streams, of which one at a time is enough for a machine.
@@ -73,6 +74,11 @@ async fn all_receive(streams: Vec<Stream>, first: i64, last: i64) -> Vec<Stream>
     streams
 }
 
+/// How often all streams of a server were told to look, because something may have been missed.
+fn alarms(metrics: &Metrics) -> u64 {
+    metrics.with("eventflow_wake_ups_total", &[("cause", "everything")])
+}
+
 /// Two servers on one new Postgres database, without Redis unless given, and an admin of the first.
 async fn two_servers(redis: Option<&Redis>) -> (Server, Server, Client) {
     let database = Database::fresh().await;
@@ -81,6 +87,10 @@ async fn two_servers(redis: Option<&Redis>) -> (Server, Server, Client) {
         None => Server::embedded().environment("EVENTFLOW_DATABASE_URL", &database.url()),
     };
     let (first, second) = (start().start().await, start().start().await);
+    if redis.is_some() {
+        hears_others(&first).await;
+        hears_others(&second).await;
+    }
     let client = Client::admin(&first).await;
     client.create_topic("orders").await;
     (first, second, client)
