@@ -34,7 +34,12 @@ impl Database {
                 prepare_template(&postgres.url(TEMPLATE)).await;
             })
             .await;
-        Database::copy_of(postgres, TEMPLATE).await
+        let database = Database::copy_of(postgres, TEMPLATE).await;
+        // With the template's id, the servers of all tests would be one cluster on Redis, and wake each other.
+        let mut connection = database.connect().await;
+        connection.execute("update eventflow.cluster set id = gen_random_uuid()").await.expect("a cluster has an id");
+        connection.close().await.expect("a connection can be closed");
+        database
     }
 
     /// A new database without any schema.
