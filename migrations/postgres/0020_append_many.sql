@@ -15,7 +15,7 @@ alter table eventflow.segments
 -- As append_v2 for several topics, each once, with events without ids and without an expected head. The events of all
 -- batches follow each other in the columns; `p_ends` says where each batch ends, from 1. Topics are locked in the order
 -- of their numbers, so that two such calls never wait for each other in a ring. Whatever is not a plain append changes
--- nothing and is left to append_v2: its outcome is null.
+-- nothing, has no row in the answer, and is left to append_v2. `place` counts the batches from 1.
 create function eventflow.append_many_v1(
     p_topics int[], p_batches uuid[], p_seens bigint[], p_bytes int[], p_ends int[],
     p_ids text[], p_types text[], p_keys text[], p_times timestamptz[], p_producers text[],

@@ -89,11 +89,7 @@ impl Lane {
         incarnation: Incarnation,
         statement: Statement<'_>,
     ) -> Result<Option<PgRow>, StoreError> {
-        let mut connection = self.acquire(name).await?;
-        // Whether this connection is new or not: if it leads to another server, that is known by now.
-        if !self.server.is(incarnation) {
-            return Ok(None);
-        }
+        let Some(mut connection) = self.acquire_if(name, incarnation).await? else { return Ok(None) };
         let result = patiently(statement.fetch_one(&mut *connection)).await;
         self.settle(connection, result).map(Some)
     }
@@ -105,10 +101,7 @@ impl Lane {
         incarnation: Incarnation,
         statement: Statement<'_>,
     ) -> Result<Option<Vec<PgRow>>, StoreError> {
-        let mut connection = self.acquire(name).await?;
-        if !self.server.is(incarnation) {
-            return Ok(None);
-        }
+        let Some(mut connection) = self.acquire_if(name, incarnation).await? else { return Ok(None) };
         let result = patiently(statement.fetch_all(&mut *connection)).await;
         self.settle(connection, result).map(Some)
     }
@@ -152,6 +145,16 @@ impl Lane {
         let connection = self.pool.acquire().await.map_err(not_sent)?;
         self.statements.ran(name);
         Ok(connection)
+    }
+
+    async fn acquire_if(
+        &self,
+        name: &'static str,
+        incarnation: Incarnation,
+    ) -> Result<Option<PoolConnection<Postgres>>, StoreError> {
+        let connection = self.acquire(name).await?;
+        // Whether this connection is new or not: if it leads to another server, that is known by now.
+        Ok(self.server.is(incarnation).then_some(connection))
     }
 
     /// Gives a connection back after a statement, or closes it if no later one could succeed on it.

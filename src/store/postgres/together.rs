@@ -1,8 +1,7 @@
 //! Small batches of several topics in one transaction, when more topics are appended to than there are connections.
 //!
 //! A commit costs the same whether it carries one batch or a hundred. As long as a connection is free, a batch has a
-//! commit of its own. Those that find none free wait together, for one of a few connections that take all that wait: few,
-//! because what waits grows meanwhile, also by further events of the same topics.
+//! commit of its own; those that find none free wait together, and the next free connection takes all of them.
 
 use std::collections::HashSet;
 
@@ -38,10 +37,7 @@ const BYTES: usize = 1 << 20;
 /// Turns to append, one for each connection, and what waits for one.
 #[derive(Debug)]
 pub(super) struct Together {
-    /// Of batches by themselves.
-    single: Semaphore,
-    /// Of groups.
-    groups: Semaphore,
+    turns: Semaphore,
     waiting: Mutex<Vec<Waiting>>,
 }
 
@@ -60,18 +56,16 @@ struct Waiting {
 type Answer = Result<Option<Appended>, AppendError>;
 
 impl Together {
-    /// As many turns as there are connections, a quarter of them for groups.
+    /// As many turns as there are connections.
     pub(super) fn new(connections: u32) -> Self {
-        let groups = (connections as usize / 4).max(1);
-        let single = (connections as usize).saturating_sub(groups).max(1);
-        Self { single: Semaphore::new(single), groups: Semaphore::new(groups), waiting: Mutex::default() }
+        Self { turns: Semaphore::new(connections as usize), waiting: Mutex::default() }
     }
 
-    /// A turn for a batch by itself, if nobody has to wait.
-    fn at_once(&self) -> Option<SemaphorePermit<'_>> {
-        // Else they would wait for longer and longer behind those that come later.
-        let free = self.waiting.lock().is_empty();
-        free.then(|| self.single.try_acquire().ok()).flatten()
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        match timeout(ACQUIRE_TIMEOUT, self.turns.acquire()).await {
+            Ok(turn) => turn.map_err(|_| unavailable("the store is closed")),
+            Err(_) => Err(unavailable("all connections for appends are busy")),
+        }
     }
 
     /// Whether a batch waits.
@@ -129,15 +123,15 @@ impl PostgresStore {
     /// Appends a batch, alone or with others.
     pub(super) async fn append_in_turn(&self, topic: TopicId, batch: &AppendBatch) -> Result<Appended, AppendError> {
         let together = &*self.together;
-        let alone = match together.at_once() {
-            Some(turn) => turn,
-            None => {
+        let alone = match together.turns.try_acquire() {
+            Ok(turn) => turn,
+            Err(_) => {
                 if let Some(mut answer) = together.wait(topic, batch)
                     && let Some(appended) = self.append_with_others(batch.id, &mut answer).await?
                 {
                     return Ok(appended);
                 }
-                turn(&together.single).await?
+                together.turn().await?
             }
         };
         let appended = self.append_alone(topic, batch).await;
@@ -148,52 +142,43 @@ impl PostgresStore {
     /// Waits until somebody has appended the batch, and does it for all that wait if it is our turn first.
     async fn append_with_others(&self, batch: BatchId, answer: &mut oneshot::Receiver<Answer>) -> Answer {
         let together = &*self.together;
-        // Once it does not wait any more, somebody has just taken it, and whoever waits behind us serves the rest.
-        while together.holds(batch) {
+        loop {
             let turn = tokio::select! {
                 biased;
                 answered = &mut *answer => return answered.unwrap_or_else(|_| Err(stopped())),
-                turn = turn(&together.groups) => turn,
+                turn = together.turn() => turn,
             };
             match turn {
                 Ok(_turn) if together.holds(batch) => self.append_group(together.take()).await,
                 Err(error) if together.withdraw(batch) => return Err(error.into()),
-                Ok(_) | Err(_) => {}
+                // Somebody has just taken it; whoever waits behind us serves the rest.
+                Ok(_) | Err(_) => break,
             }
         }
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     async fn append_group(&self, group: Vec<Waiting>) {
-        let appended = self.append_many(&group).await;
-        match appended {
-            Ok(appended) => {
-                for (one, appended) in group.into_iter().zip(appended) {
-                    answer(one, Ok(appended));
-                }
+        match self.append_many(&group).await {
+            Ok(Some(appended)) => {
+                group.into_iter().zip(appended).for_each(|(one, appended)| answer(one, Ok(appended)));
             }
+            Ok(None) => group.into_iter().for_each(|one| answer(one, Err(AppendError::ServerChanged))),
             // One of them may be to blame, and each finds out by itself.
-            Err(AppendError::Store(StoreError::Refused(_) | StoreError::Full(_))) => {
+            Err(StoreError::Refused(_) | StoreError::Full(_)) => {
                 group.into_iter().for_each(|one| answer(one, Ok(None)));
             }
-            Err(error) => {
-                for one in group {
-                    let error = match &error {
-                        AppendError::ServerChanged => AppendError::ServerChanged,
-                        AppendError::Store(error) if error.is_uncertain() => {
-                            StoreError::Unavailable(said(error).into()).into()
-                        }
-                        other => StoreError::NotNow(said(other).into()).into(),
-                    };
-                    answer(one, Err(error));
-                }
+            Err(StoreError::Unavailable(error)) => fail(group, |said| StoreError::Unavailable(said.into()), &*error),
+            Err(StoreError::NotNow(error)) => fail(group, |said| StoreError::NotNow(said.into()), &*error),
+            Err(StoreError::Corrupt(what)) => {
+                group.into_iter().for_each(|one| answer(one, Err(StoreError::Corrupt(what.clone()).into())));
             }
         }
     }
 
-    /// What became of each batch.
-    async fn append_many(&self, group: &[Waiting]) -> Result<Vec<Option<Appended>>, AppendError> {
-        let Some(incarnation) = group.first().map(|one| one.seen.incarnation) else { return Ok(Vec::new()) };
+    /// What became of each batch; `None` if the server is not the one that they are aimed at.
+    async fn append_many(&self, group: &[Waiting]) -> Result<Option<Vec<Option<Appended>>>, StoreError> {
+        let Some(incarnation) = group.first().map(|one| one.seen.incarnation) else { return Ok(None) };
         let ends = group.iter().scan(0, |end, one| {
             *end += one.events.len();
             i32::try_from(*end).ok()
@@ -205,9 +190,7 @@ impl PostgresStore {
             .bind(group.iter().map(|one| i32::try_from(one.bytes).unwrap_or(i32::MAX)).collect::<Vec<_>>())
             .bind(ends.collect::<Vec<_>>());
         let statement = Columns::of(group.iter().flat_map(|one| &one.events)).bind_to(statement);
-        let Some(found) = self.appends.all_if("append_many", incarnation, statement).await? else {
-            return Err(AppendError::ServerChanged);
-        };
+        let Some(found) = self.appends.all_if("append_many", incarnation, statement).await? else { return Ok(None) };
         let mut appended: Vec<_> = group.iter().map(|_| None).collect();
         for row in &found {
             let place = usize::try_from(rows::get::<i64>(row, "place")? - 1).ok();
@@ -218,14 +201,7 @@ impl PostgresStore {
                 recorded_time: rows::time(row, "recorded_time")?,
             });
         }
-        Ok(appended)
-    }
-}
-
-async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
-    match timeout(ACQUIRE_TIMEOUT, turns.acquire()).await {
-        Ok(turn) => turn.map_err(|_| unavailable("the store is closed")),
-        Err(_) => Err(unavailable("all connections for appends are busy")),
+        Ok(Some(appended))
     }
 }
 
@@ -239,8 +215,9 @@ fn stopped() -> AppendError {
     StoreError::Unavailable("the append was stopped".into()).into()
 }
 
-/// An error with its causes, for each of several callers.
-fn said(error: &dyn std::error::Error) -> String {
+/// Tells each of a group of an error, with its causes.
+fn fail(group: Vec<Waiting>, kind: fn(String) -> StoreError, error: &(dyn std::error::Error + 'static)) {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let said = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    group.into_iter().for_each(|one| answer(one, Err(kind(said.clone()).into())));
 }

@@ -114,7 +114,7 @@ struct Told {
 }
 
 /// Publishes events without ids, and repeats only what the server says was not recorded.
-async fn publish_without_ids(client: Client, publisher: usize, stop: Arc<AtomicBool>) -> Told {
+async fn publish_without_ids(client: Client, topic: String, publisher: usize, stop: Arc<AtomicBool>) -> Told {
     let mut told = Told::default();
     for request in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -123,7 +123,7 @@ async fn publish_without_ids(client: Client, publisher: usize, stop: Arc<AtomicB
         let texts: Vec<_> = (0..1 + request % 4).map(|n| format!("{publisher}-{request}-{n}")).collect();
         let published = loop {
             let events = texts.iter().map(|text| event(text)).collect();
-            match client.publish("orders", events).await {
+            match client.publish(&topic, events).await {
                 Ok(published) => break Some(published),
                 Err(status) if status.message().starts_with("STORAGE_UNAVAILABLE") => sleep(LULL).await,
                 Err(status) => {
@@ -142,24 +142,14 @@ async fn publish_without_ids(client: Client, publisher: usize, stop: Arc<AtomicB
     told
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn events_without_ids_are_stored_once_through_cuts() {
-    let (server, proxy, _database) = behind_a_proxy().await;
-    let client = Client::admin(&server).await;
-    client.create_topic("orders").await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let publishers: Vec<JoinHandle<Told>> =
-        (0..8).map(|publisher| tokio::spawn(publish_without_ids(client.clone(), publisher, stop.clone()))).collect();
-    let (hits, cuts) = cut_often(&proxy, &server).await;
-    stop.store(true, Ordering::Relaxed);
-    let told = join_all(publishers).await;
-    let events = everything(&client, "orders").await;
+/// That a topic holds what its publishers were told, each event once; returns how many of them were acknowledged, and
+/// how many were unsure but are there.
+fn check(events: &[v1::Event], told: &[Told]) -> (usize, usize) {
     assert!(events.iter().map(|event| event.offset).eq(1..=events.len() as i64), "offsets have gaps");
     let found: HashMap<&str, i64> = events.iter().map(|event| (text(event), event.offset)).collect();
     assert_eq!(found.len(), events.len(), "an event is there twice");
     let (mut acknowledged, mut unknown) = (0, 0);
     for told in told {
-        let told = told.expect("a publisher goes on to the end");
         for (text, offset) in &told.acknowledged {
             assert_eq!(found.get(text.as_str()), Some(offset), "{text} was acknowledged at {offset}");
         }
@@ -167,9 +157,52 @@ async fn events_without_ids_are_stored_once_through_cuts() {
         unknown += told.unknown.iter().filter(|text| found.contains_key(text.as_str())).count();
     }
     assert_eq!(acknowledged + unknown, found.len(), "what was said not to be recorded is");
+    (acknowledged, unknown)
+}
+
+/// Publishes without ids through cuts, to these topics in turn.
+async fn cut_while_publishing(server: &Server, proxy: &Proxy, topics: &[&str], publishers: usize) {
+    let client = Client::admin(server).await;
+    for topic in topics {
+        client.create_topic(topic).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let publish = |publisher: usize| {
+        let topic = topics[publisher % topics.len()].to_owned();
+        tokio::spawn(publish_without_ids(client.clone(), topic, publisher, stop.clone()))
+    };
+    let publishers: Vec<JoinHandle<Told>> = (0..publishers).map(publish).collect();
+    let (hits, cuts) = cut_often(proxy, server).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut told: Vec<Vec<Told>> = topics.iter().map(|_| Vec::new()).collect();
+    for (publisher, its) in join_all(publishers).await.into_iter().enumerate() {
+        told[publisher % topics.len()].push(its.expect("a publisher goes on to the end"));
+    }
+    let (mut acknowledged, mut unknown) = (0, 0);
+    for (topic, told) in topics.iter().zip(&told) {
+        let (known, unsure) = check(&everything(&client, topic).await, told);
+        (acknowledged, unknown) = (acknowledged + known, unknown + unsure);
+    }
     println!(
         "{hits} of {cuts} cuts hit an append, {acknowledged} acknowledged without ids, {unknown} unsure but found"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_without_ids_are_stored_once_through_cuts() {
+    let (server, proxy, _database) = behind_a_proxy().await;
+    cut_while_publishing(&server, &proxy, &["orders"], 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_topics_that_share_transactions_are_stored_once_through_cuts() {
+    let (server, proxy, _database) = behind_a_proxy().await;
+    let topics: Vec<String> = (0..40).map(|n| format!("orders-{n}")).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    cut_while_publishing(&server, &proxy, &topics, topics.len()).await;
+    let metrics = Metrics::of(&server).await;
+    let together = metrics.with("eventflow_store_statements_total", &[("statement", "append_many")]);
+    assert!(together >= 10, "topics shared {together} transactions only");
 }
 
 /// Ends the connections on which an append runs just now; returns how many there were.

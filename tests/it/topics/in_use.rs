@@ -1,11 +1,10 @@
-//! Topics in use are looked up together, and what others change about them is seen in time.
+//! Topics in use are looked up together, which keeps nothing that is gone.
 
 use std::time::Duration;
 
 use tonic::Code;
 
 use super::delete;
-
 use crate::{
     client::{Client, assert_refused, event},
     harness::{
