@@ -16,7 +16,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 workloads=(publish_pipelined publish_batched publish_unary publish_single publish_dedup publish_dedup_random
-    publish_spread rpc_empty replay fanout latency idle queue queue_keyed)
+    publish_spread rpc_empty replay fanout latency idle growth queue queue_keyed)
 with_peer=(publish_pipelined publish_unary publish_single replay fanout latency queue)
 
 wanted=() options=() peer='' program='' runs=3 events=200000

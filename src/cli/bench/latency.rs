@@ -14,7 +14,6 @@ use tokio_stream::wrappers::IntervalStream;
 use tonic::transport::Channel;
 
 use super::{
-    Settings,
     figures::{Counter, Measured, Run, Verified, histogram, nanos},
     lane::{Acknowledged, note, publish_stream},
     load::{Dress, Load, Share},
@@ -29,12 +28,14 @@ use crate::cli::failure::Failure;
 #[derive(Debug, Clone)]
 struct Clock {
     epoch: Instant,
+    /// The last offset before them.
+    after: i64,
     sent: Arc<[AtomicU64]>,
 }
 
 impl Clock {
-    fn new(events: u64) -> Self {
-        Self { epoch: Instant::now(), sent: (0..events).map(|_| AtomicU64::new(0)).collect() }
+    fn new(after: i64, events: u64) -> Self {
+        Self { epoch: Instant::now(), after, sent: (0..events).map(|_| AtomicU64::new(0)).collect() }
     }
 
     fn publish(&self, index: usize) {
@@ -43,28 +44,42 @@ impl Clock {
         }
     }
 
-    /// How long the event at this offset took; there is one publisher, so the first event is at the first offset.
+    /// How long the event at this offset took; there is one publisher, so they are in its order.
     fn delivered(&self, offset: i64) -> u64 {
-        let sent = usize::try_from(offset - 1).ok().and_then(|index| self.sent.get(index));
+        let sent = usize::try_from(offset - 1 - self.after).ok().and_then(|index| self.sent.get(index));
         nanos(self.epoch.elapsed()).saturating_sub(sent.map_or(0, |sent| sent.load(Ordering::Acquire)))
     }
 }
 
+/// What came live.
+pub(super) struct Live {
+    /// From the publish call to the delivery, in nanoseconds, of each event.
+    pub(super) times: Vec<u64>,
+    pub(super) acknowledged: Acknowledged,
+    pub(super) verified: Verified,
+}
+
 /// One run: the times of all events, each of them published when it is due, whatever became of those before it.
 pub(super) async fn run(run: &Run<'_>, name: &str) -> Result<Measured, Failure> {
-    let Settings { events, rate, .. } = *run.settings;
     let topics = [run.target.create_topic(name).await?];
-    let load = Load::new(events, 1, Dress::PLAIN, &topics, 1);
+    let Live { times, acknowledged, verified } = live(run, &topics, 0, run.settings.events).await?;
+    read_back(run, &topics, &acknowledged, verified).await?;
+    Ok(Measured::latencies(histogram(times)?, verified))
+}
+
+/// Publishes events to a topic whose head is `after`, and has a reader wait for them.
+pub(super) async fn live(run: &Run<'_>, topics: &[String; 1], after: i64, events: u64) -> Result<Live, Failure> {
+    let load = Load::new(events, 1, Dress::PLAIN, topics, 1);
     let content = Verified { events, checksum: load.checksum };
     let (channel, caller) = (run.target.reader_channel().await?, run.target.caller());
-    let mut reader = Reader::open(channel, &caller, &topics[0], End::Never).await?;
+    let mut reader = Reader::open_after(channel, &caller, &topics[0], after, End::Never).await?;
     reader.caught_up().await?;
 
-    let clock = Clock::new(events);
+    let clock = Clock::new(after, events);
     let mut publishing = JoinSet::new();
     let client = run.target.channel().await?;
     for share in load.shares {
-        let requests = paced(share, Duration::from_secs(1) / rate, clock.clone());
+        let requests = paced(share, Duration::from_secs(1) / run.settings.rate, clock.clone());
         publishing.spawn(publish(client.clone(), caller.clone(), requests, run.progress.clone()));
     }
     let mut times = Vec::with_capacity(events as usize);
@@ -72,8 +87,7 @@ pub(super) async fn run(run: &Run<'_>, name: &str) -> Result<Measured, Failure> 
     // If nothing is published, nothing is to be waited for.
     let (found, acknowledged) = tokio::try_join!(reading, joined(&mut publishing))?;
     let verified = same(found, content)?;
-    read_back(run, &topics, &acknowledged.concat(), content).await?;
-    Ok(Measured::latencies(histogram(times)?, verified))
+    Ok(Live { times, acknowledged: acknowledged.concat(), verified })
 }
 
 /// The requests, one at each tick, which is when it is published.

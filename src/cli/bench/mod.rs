@@ -5,6 +5,7 @@ mod embedded;
 mod entries;
 mod fanout;
 mod figures;
+mod growth;
 mod idle;
 mod lane;
 mod latency;
@@ -49,7 +50,7 @@ const REMOVAL: Duration = Duration::from_secs(60);
 /// How often the bar is drawn.
 const DRAWN: Duration = Duration::from_millis(200);
 
-/// Measures, and leaves nothing behind, also when it fails or is interrupted.
+/// Measures, and leaves nothing behind, also when it fails or is interrupted, unless it is to be kept.
 pub(super) async fn run(
     options: &ClientOptions,
     given: &Given,
@@ -100,6 +101,9 @@ async fn on_server(
         measured = measure_all(&target, Style::of(output), plan) => measured,
         () = stop.asked() => Err(interrupted()),
     };
+    if plan.keep {
+        return measured.map_err(|failure| failure.at(&server));
+    }
     // A second interrupt ends it at once.
     let removed = tokio::select! {
         removed = timeout(REMOVAL, target.remove_all()) => removed,

@@ -55,6 +55,11 @@ pub(super) async fn publish(run: &Run<'_>, load: Load, depth: u64) -> Result<Pub
 }
 
 impl Published {
+    /// Events a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.expected.events as f64 / self.elapsed.as_secs_f64()
+    }
+
     /// What is there now.
     pub(super) fn expected(&self) -> Verified {
         self.expected

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cli::failure::Failure,
-    proto::v1::{StartAt, StopAt, SubscribeRequest, subscribe_request},
+    proto::v1::{StopAt, SubscribeRequest, subscribe_request},
 };
 
 /// A reader that gets nothing for so long has been forgotten.
@@ -54,7 +54,7 @@ pub(super) enum End {
     Never,
 }
 
-/// An open stream from the first event of a topic. Each event must come once and in its place.
+/// An open stream of a topic. Each event must come once and in its place.
 pub(super) struct Reader {
     frames: Streaming<Frame>,
     verified: Verified,
@@ -64,13 +64,24 @@ pub(super) struct Reader {
 impl Reader {
     /// Subscribes to a topic.
     pub(super) async fn open(channel: Channel, caller: &Caller, topic: &str, end: End) -> Result<Self, Failure> {
+        Self::open_after(channel, caller, topic, 0, end).await
+    }
+
+    /// Subscribes to what is after an offset.
+    pub(super) async fn open_after(
+        channel: Channel,
+        caller: &Caller,
+        topic: &str,
+        after: i64,
+        end: End,
+    ) -> Result<Self, Failure> {
         let stop = match end {
             End::Head => StopAt::Head,
             End::Never => StopAt::Never,
         };
         let request = SubscribeRequest {
             from: Some(subscribe_request::From::Topic(topic.to_owned())),
-            start: Some(subscribe_request::Start::StartAt(StartAt::Earliest.into())),
+            start: Some(subscribe_request::Start::AfterOffset(after)),
             stop_at: stop.into(),
             ..Default::default()
         };
@@ -80,7 +91,7 @@ impl Reader {
         let codec: ProstCodec<SubscribeRequest, Frame> = ProstCodec::default();
         let path = PathAndQuery::from_static(SUBSCRIBE);
         let frames = grpc.server_streaming(caller.request(request), path, codec).await?.into_inner();
-        Ok(Self { frames, verified: Verified::default(), last: 0 })
+        Ok(Self { frames, verified: Verified::default(), last: after })
     }
 
     /// Waits until everything that was there is read, so that what follows is live.
@@ -92,6 +103,15 @@ impl Reader {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits for the first event.
+    pub(super) async fn begun(&mut self) -> Result<(), Failure> {
+        while self.verified.events == 0 {
+            let Some(frame) = self.frames.message().await? else { return Err(ended()) };
+            self.take(&frame, &mut |_| {})?;
+        }
+        Ok(())
     }
 
     /// Reads until `events` have come since the beginning, or until the end of the stream; tells the offset of each.

@@ -13,9 +13,9 @@ use super::{
 use crate::cli::failure::Failure;
 
 /// Events in a request that fills a topic: as many as it may have.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 /// Requests that fill a topic under way on each connection.
-const DEPTH: u64 = 4;
+pub(super) const DEPTH: u64 = 4;
 
 /// A topic with events.
 #[derive(Debug)]

@@ -158,7 +158,7 @@ impl Row {
 
 /// As wide as the longest name and the largest figures: the rows are printed one after the other.
 fn table_line(name: &str, median: &str, unit: &str, lowest: &str, highest: &str, verified: &str) -> String {
-    format!("{name:22}  {median:>10}  {unit:12}  {lowest:>10}  {highest:>10}  {verified:>10}\n")
+    format!("{name:24}  {median:>10}  {unit:12}  {lowest:>10}  {highest:>10}  {verified:>10}\n")
 }
 
 fn tenths(value: f64) -> f64 {

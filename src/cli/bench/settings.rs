@@ -6,9 +6,9 @@ use super::workload::Workload;
 
 const EXAMPLES: &str = "\
 Each run publishes to topics of its own, named bench.*, which are deleted when everything is measured, also after a \
-failure or an interrupt. What was acknowledged and what arrived is counted and compared, by a checksum too, and a \
+failure or an interrupt, unless --keep is given. What was acknowledged and what arrived is counted and compared, by a checksum too, and a \
 difference is a failure. Before its runs, each workload is run once with a tenth of the events, which is not counted \
-(idle publishes instead).
+(idle and growth publish instead).
 
 A line is the workload, the median of the runs, and its unit, separated by tabs; on a terminal it is a table.
 
@@ -33,11 +33,14 @@ pub(in crate::cli) struct BenchArgs {
     /// Where the server's metrics are, for the memory in idle: the address of its --http-listen.
     #[arg(long, value_name = "ADDRESS")]
     metrics_url: Option<String>,
+    /// Leave the topics and consumers, for a look at how they are stored.
+    #[arg(long, conflicts_with = "embedded")]
+    keep: bool,
     /// Runs, of which the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     runs: u64,
-    /// Events of a run; a quarter for publish_unary and rpc_empty, a tenth for fanout, a fortieth for latency, a
-    /// hundredth for publish_single.
+    /// Events of a run; a quarter for publish_unary and rpc_empty, a tenth for fanout and growth, a fortieth for
+    /// latency, a hundredth for publish_single.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     events: u64,
     /// Events that are published to get warm, instead of a tenth.
@@ -58,9 +61,13 @@ pub(in crate::cli) struct BenchArgs {
     /// Events a second in latency.
     #[arg(long, default_value_t = 1000, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
-    /// Topics in publish_spread.
+    /// Topics in publish_spread, and idle ones in growth.
     #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = count(100_000))]
     topics: usize,
+    /// Events in the large topic of growth, ten times those of a run unless given; the small one has 20,000, or a
+    /// tenth.
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1000..=1_000_000_000))]
+    stored: Option<u64>,
     /// Subscribers in idle.
     #[arg(long, default_value_t = 10_000, value_name = "COUNT", value_parser = count(1_000_000))]
     idle: usize,
@@ -89,6 +96,7 @@ pub(super) struct Plan {
     pub(super) embedded: bool,
     pub(super) second_server: Option<String>,
     pub(super) metrics: Option<String>,
+    pub(super) keep: bool,
     pub(super) runs: u64,
     pub(super) settings: Settings,
     warm_up: Option<u64>,
@@ -105,6 +113,7 @@ pub(super) struct Settings {
     pub(super) readers: usize,
     pub(super) rate: u32,
     pub(super) topics: usize,
+    pub(super) stored: u64,
     pub(super) idle: usize,
     pub(super) idle_connections: usize,
     pub(super) measured: u64,
@@ -123,6 +132,7 @@ impl BenchArgs {
             readers: self.readers,
             rate: self.rate,
             topics: self.topics,
+            stored: self.stored.unwrap_or(self.events.saturating_mul(10)),
             idle: self.idle,
             idle_connections: self.idle_connections.min(self.idle),
             measured: self.measured.unwrap_or(u64::MAX),
@@ -138,6 +148,7 @@ impl BenchArgs {
             embedded: self.embedded,
             second_server: self.second_server,
             metrics: self.metrics_url,
+            keep: self.keep,
             runs: self.runs,
             settings,
             warm_up: self.warm_up,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tonic::{Code, Request, metadata::AsciiMetadataValue, transport::Channel};
 use uuid::Uuid;
@@ -16,6 +17,9 @@ use crate::{
         topic_service_client::TopicServiceClient,
     },
 };
+
+/// Topics that are created or deleted at once.
+const AT_ONCE: usize = 16;
 
 /// The server, another one for readers if there is one, and the credential for all calls.
 pub(super) struct Target {
@@ -100,6 +104,25 @@ impl Target {
         Ok(name)
     }
 
+    /// Creates so many of them.
+    pub(super) async fn create_topics(&self, workload: &str, count: usize) -> Result<Vec<String>, Failure> {
+        let create = |_| self.create_topic(workload);
+        stream::iter(0..count).map(create).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Deletes topics before the end.
+    pub(super) async fn delete_topics(&self, names: &[String]) -> Result<(), Failure> {
+        let delete = |name: &String| self.delete_topic(name.clone());
+        stream::iter(names).map(delete).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn delete_topic(&self, name: String) -> Result<(), Failure> {
+        let request = self.caller().request(v1::DeleteTopicRequest { name: name.clone() });
+        gone(TopicServiceClient::new(self.connection.channel()).delete_topic(request).await.map(drop))?;
+        self.left.lock().topics.remove(&name);
+        Ok(())
+    }
+
     /// Registers a consumer in MODE_QUEUE that is named as its topic, and is there until it is removed.
     pub(super) async fn register_queue(&self, topic: &str) -> Result<(), Failure> {
         let consumer = v1::Consumer {
@@ -132,9 +155,8 @@ impl Target {
         for name in consumers {
             self.delete_consumer(&name).await?;
         }
-        let mut client = TopicServiceClient::new(self.connection.channel());
         for name in topics {
-            gone(client.delete_topic(self.caller().request(v1::DeleteTopicRequest { name })).await.map(drop))?;
+            self.delete_topic(name).await?;
         }
         Ok(())
     }

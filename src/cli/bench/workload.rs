@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use super::{
     calls, fanout,
     figures::{Measured, Run},
-    idle, latency,
+    growth, idle, latency,
     load::Ids,
     publish, queue, replay, spread,
 };
@@ -40,6 +40,9 @@ pub(super) enum Workload {
     Latency,
     /// Publishing without and with idle subscribers, and the memory that these take.
     Idle,
+    /// Publishing, latency, a first page and a subscription, on a topic of many events in turns with one of few, and
+    /// publishing among idle topics.
+    Growth,
     /// Workers share a backlog of events without keys and settle each.
     Queue,
     /// The same with 5,000 keys.
@@ -62,6 +65,7 @@ impl Workload {
             Self::Fanout => "fanout",
             Self::Latency => "latency",
             Self::Idle => "idle",
+            Self::Growth => "growth",
             Self::Queue => "queue",
             Self::QueueKeyed => "queue_keyed",
         }
@@ -80,16 +84,17 @@ impl Workload {
             | Self::Queue
             | Self::QueueKeyed => 1,
             Self::PublishUnary | Self::RpcEmpty => 4,
-            Self::Fanout => 10,
+            Self::Fanout | Self::Growth => 10,
             Self::Latency => 40,
             Self::PublishSingle => 100,
         };
         (wanted / share).max(1)
     }
 
-    /// What is run before it is measured, to get warm: itself, but idle subscribers are opened only once.
+    /// What is run before it is measured, to get warm: itself, but idle subscribers are opened, and a topic of many
+    /// events is filled, only once.
     pub(super) fn warm_up(self) -> Self {
-        if self == Self::Idle { Self::PublishPipelined } else { self }
+        if matches!(self, Self::Idle | Self::Growth) { Self::PublishPipelined } else { self }
     }
 
     /// One run.
@@ -107,6 +112,7 @@ impl Workload {
             Self::Fanout => fanout::run(run, self.name()).await,
             Self::Latency => latency::run(run, self.name()).await,
             Self::Idle => idle::run(run, self.name()).await,
+            Self::Growth => growth::run(run, self.name()).await,
             Self::Queue => queue::run(run, self.name(), false).await,
             Self::QueueKeyed => queue::run(run, self.name(), true).await,
         }

@@ -39,7 +39,7 @@ const SMALL: [&str; 18] = [
 type Line = (&'static str, &'static str);
 
 /// Each workload, the lines that it prints, and the events that it verifies with `SMALL`.
-const WORKLOADS: [(&str, &[Line], &str); 14] = [
+const WORKLOADS: [(&str, &[Line], &str); 15] = [
     ("publish_pipelined", &[("", "events/s")], "2000"),
     ("publish_batched", &[("", "events/s")], "2000"),
     ("publish_unary", &[("", "events/s")], "500"),
@@ -52,8 +52,28 @@ const WORKLOADS: [(&str, &[Line], &str); 14] = [
     ("fanout", &[("", "deliveries/s")], "1000"),
     ("latency", &[(".p50", "us"), (".p99", "us")], "50"),
     ("idle", &[(".publish", "events/s"), (".publish_alone", "events/s")], "4000"),
+    ("growth", GROWTH, "24800"),
     ("queue", &[("", "events/s")], "2000"),
     ("queue_keyed", &[("", "events/s")], "2000"),
+];
+
+/// Stored are ten times 2,000 events, and a tenth of that; in seven pairs, 200 go to the large topic twice.
+const GROWTH: &[Line] = &[
+    (".publish", "events/s"),
+    (".publish_small", "events/s"),
+    (".publish_ratio", "%"),
+    (".latency", "us"),
+    (".latency_small", "us"),
+    (".latency_ratio", "%"),
+    (".first_page", "us"),
+    (".first_page_small", "us"),
+    (".first_page_ratio", "%"),
+    (".middle", "us"),
+    (".middle_small", "us"),
+    (".middle_ratio", "%"),
+    (".idle_topics", "events/s"),
+    (".idle_topics_none", "events/s"),
+    (".idle_topics_ratio", "%"),
 ];
 
 on_both_stores! {
