@@ -4,21 +4,26 @@
 //! at the store that was sent after the caller's [`Mark`]. So a caller sees everything that was
 //! acknowledged anywhere before it called, and everything whose wake-up it has seen.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use metrics::counter;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::{
+    ahead::Ahead,
+    reads::{Answer, Pending},
     ring::{Ring, RingBudget},
     topic_counters::TopicCounters,
 };
 use crate::{
-    domain::{Incarnation, LogId, Offset, ReadCap, Segment, Timestamp, TopicId, limits},
+    domain::{Incarnation, LogId, Offset, Segment, Timestamp, TopicId},
     notify::{Cause, Hub},
     shutdown::Shutdown,
-    store::{LogRead, SharedStore, StoreError},
+    store::{SharedStore, StoreError},
     telemetry::metric,
 };
 
@@ -86,7 +91,7 @@ pub(super) struct State {
     /// Times that the log was found to have lost its tail, and where it ended then.
     pub(super) losses: Losses,
     /// Reads under way, by the offset that they go after.
-    pub(super) reads: HashMap<Offset, watch::Receiver<Option<Answer>>>,
+    pub(super) reads: HashMap<Offset, Pending>,
 }
 
 /// How often a log was found to have lost its tail.
@@ -103,17 +108,6 @@ pub(super) struct Rest {
     pub(super) segment: Arc<Segment>,
     _permit: OwnedSemaphorePermit,
 }
-
-/// The result of a read, for everyone who waited for it.
-#[derive(Debug, Clone)]
-pub(super) struct Answer {
-    /// The hub's clock before the statement was sent.
-    asked: u64,
-    pub(super) result: Result<Found, Arc<StoreError>>,
-}
-
-/// A read brings about a segment's worth at once.
-const CAP: ReadCap = ReadCap { events: limits::SEGMENT_EVENTS, bytes: limits::SEGMENT_BYTES };
 
 impl TopicLog {
     pub(super) fn new(topic: TopicId, log_id: LogId, counters: TopicCounters, context: Arc<LogContext>) -> Arc<Self> {
@@ -152,11 +146,21 @@ impl TopicLog {
 
     /// What is after `after`. Cancelling it leaves a read under way to the others who wait for it.
     pub(super) async fn read(self: &Arc<Self>, after: Offset, mark: Mark) -> Result<Found, Arc<StoreError>> {
+        self.look(after, mark, false).await.map(|(found, _)| found)
+    }
+
+    /// The same; if the caller reads on, with what follows, when that is under way already.
+    pub(super) async fn look(
+        self: &Arc<Self>,
+        after: Offset,
+        mark: Mark,
+        on: bool,
+    ) -> Result<(Found, Option<Arc<Ahead>>), Arc<StoreError>> {
         loop {
             let mut pending = {
                 let mut state = self.state.lock();
                 if let Some(found) = state.answer(after, mark) {
-                    return Ok(found);
+                    return Ok((found, None));
                 }
                 match state.reads.get(&after) {
                     Some(pending) => {
@@ -166,16 +170,17 @@ impl TopicLog {
                     None => self.begin_read(&mut state, after),
                 }
             };
-            let answer = match pending.wait_for(Option::is_some).await {
+            pending.on.fetch_or(on, Ordering::Relaxed);
+            let answer = match pending.answer.wait_for(Option::is_some).await {
                 Ok(answer) => answer.clone(),
                 // The task ended without an answer: it was stopped with the process, or panicked.
                 Err(_) => return Err(Arc::new(StoreError::Unavailable("the read was stopped".into()))),
             };
-            let Some(Answer { asked, result }) = answer else { continue };
+            let Some(Answer { asked, result, ahead }) = answer else { continue };
             match result? {
                 // Sent before the caller's mark: it may have missed what the caller must see.
                 Found::Nothing | Found::Shortened { .. } if asked < mark.began.max(mark.woken) => {}
-                found => return Ok(found),
+                found => return Ok((found, ahead)),
             }
         }
     }
@@ -230,99 +235,6 @@ impl TopicLog {
         let state = self.state.lock();
         (!state.suspect).then(|| state.ring.get(offset.previous()).cloned()).flatten()
     }
-
-    /// Begins a read that goes on whatever becomes of its caller.
-    pub(super) fn begin_read(self: &Arc<Self>, state: &mut State, after: Offset) -> watch::Receiver<Option<Answer>> {
-        let (sender, receiver) = watch::channel(None);
-        state.reads.insert(after, receiver.clone());
-        let read = Read { log: self.clone(), after, sender, answer: None };
-        self.context.shutdown.spawn(async move {
-            let answer = read.log.read_store(after).await;
-            read.finish(answer);
-        });
-        receiver
-    }
-
-    async fn read_store(&self, after: Offset) -> Answer {
-        let _turn = self.turn_to_read().await;
-        let asked = self.context.hub.clock();
-        counter!(metric::LOG_READS).increment(1);
-        let result = match self.read_verified(after).await {
-            Ok(read) => self.take_in(after, asked, read).await,
-            Err(error) => Err(error),
-        };
-        Answer { asked, result: result.map_err(Arc::new) }
-    }
-
-    /// Reads from a server whose log has what is in memory.
-    async fn read_verified(&self, after: Offset) -> Result<Option<LogRead>, StoreError> {
-        loop {
-            let incarnation = self.verify().await?;
-            let read = self.context.store.read(self.topic, after, CAP).await?;
-            if *self.context.store.incarnation().borrow() == incarnation {
-                return Ok(read);
-            }
-        }
-    }
-
-    /// Makes an answer of what was read, and keeps it if it joins the ring.
-    async fn take_in(&self, after: Offset, asked: u64, read: Option<LogRead>) -> Result<Found, StoreError> {
-        let Some(read) = read else { return Ok(Found::Deleted) };
-        let Some(segment) = read.segment else { return self.nothing(after, asked, read.trimmed_to).await };
-        if segment.first() > after.next() {
-            return Ok(match read.trimmed_to >= after.next() {
-                true => Found::Trimmed { to: segment.first().previous() },
-                false => return Err(StoreError::Corrupt(format!("topic {} has a hole after {after}", self.topic))),
-            });
-        }
-        let more = read.more;
-        let segment = Arc::new(segment);
-        let incarnation = *self.context.store.incarnation().borrow();
-        let mut state = self.state.lock();
-        if !state.is_verified(incarnation) {
-            // It may have changed since it was read: the next read finds out.
-            return Ok(Found::Events { segment, behind: more });
-        }
-        let behind = more && state.ring.tail() != Some(after);
-        // What is beyond the tail is newer than all that is in memory, and what readers want.
-        if !more || state.ring.tail().is_some() {
-            state.ring.begin(after);
-        }
-        if state.ring.offer(segment.clone()) && !more && state.ring.tail() == Some(segment.last()) {
-            state.looked = state.looked.max(asked);
-            state.explained = state.explained.max(asked);
-        }
-        Ok(Found::Events { segment, behind })
-    }
-
-    /// There was nothing after `after`: it is the head, or everything there was trimmed, or the log lost
-    /// its tail.
-    async fn nothing(&self, after: Offset, asked: u64, trimmed_to: Offset) -> Result<Found, StoreError> {
-        if trimmed_to > after {
-            return Ok(Found::Trimmed { to: trimmed_to });
-        }
-        // Before the statement: an append meanwhile must not look like a log that shrank.
-        let known = self.known_end();
-        let mut newest = None;
-        if known.tail != Some(after) {
-            let heads = self.context.store.heads(&[self.topic]).await?;
-            let Some(head) = heads.first().map(|head| head.bounds.head) else { return Ok(Found::Deleted) };
-            self.lost_tail(known, head);
-            if head < after {
-                self.verify().await?;
-                return Ok(Found::Shortened { head });
-            }
-            newest = self.event_at(after).await?;
-        }
-        let mut state = self.state.lock();
-        state.ring.begin(after);
-        if state.ring.tail() == Some(after) {
-            state.newest = newest.or(state.newest);
-            state.looked = state.looked.max(asked);
-            state.explained = state.explained.max(asked);
-        }
-        Ok(Found::Nothing)
-    }
 }
 
 impl State {
@@ -331,6 +243,12 @@ impl State {
         self.ring.clear();
         self.newest = None;
         (self.looked, self.explained) = (0, 0);
+    }
+
+    /// A look that began at `asked` found the head at the tail of the ring.
+    pub(super) fn reaches_head(&mut self, asked: u64) {
+        self.looked = self.looked.max(asked);
+        self.explained = self.explained.max(asked);
     }
 
     /// What memory knows about what is after `after`; `None` if the store must be asked.
@@ -344,28 +262,5 @@ impl State {
         }
         let current = self.looked >= mark.began && self.explained >= mark.woken;
         (self.ring.tail() == Some(after) && current).then_some(Found::Nothing)
-    }
-}
-
-/// A read under way. When it ends, however it ends, nobody joins it any more, and those who did are told.
-struct Read {
-    log: Arc<TopicLog>,
-    after: Offset,
-    sender: watch::Sender<Option<Answer>>,
-    answer: Option<Answer>,
-}
-
-impl Read {
-    fn finish(mut self, answer: Answer) {
-        self.answer = Some(answer);
-    }
-}
-
-impl Drop for Read {
-    fn drop(&mut self) {
-        self.log.state.lock().reads.remove(&self.after);
-        if let Some(answer) = self.answer.take() {
-            self.sender.send_replace(Some(answer));
-        }
     }
 }

@@ -30,6 +30,7 @@ mod publish;
 mod publish_life;
 mod publish_stream;
 mod queue;
+mod reads;
 mod retention;
 mod ring;
 mod shortened;

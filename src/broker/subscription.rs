@@ -50,7 +50,7 @@ pub struct LogSubscription {
     /// A segment of which not everything was sent.
     rest: Option<Rest>,
     /// What comes after it.
-    ahead: Option<Ahead>,
+    ahead: Option<Arc<Ahead>>,
     caught_up: bool,
     /// The client was told that delivery is stopped.
     paused: bool,
@@ -282,11 +282,12 @@ impl LogSubscription {
         }
         let mark = Mark { began: self.began, woken: self.registration.seen() };
         let log = self.handle.log.clone();
+        let on = self.stop.is_none_or(|stop| stop.since(self.position) > limits::SEGMENT_EVENTS as u64);
         // A read goes on without its caller, so that a heartbeat may come before its result.
         let shutdown = self.broker.shutdown().clone();
         let deadline = self.life.deadline();
         let found = select! {
-            found = log.read_on(self.position, mark, &mut self.ahead) => found,
+            found = log.read_on(self.position, mark, on, &mut self.ahead) => found,
             () = shutdown.draining() => return None,
             () = changed(&self.reader, true, self.paused) => return None,
             () = sleep_until(deadline) => {
@@ -304,7 +305,7 @@ impl LogSubscription {
                 if !self.reader.hold().is_none_or(Hold::stands) {
                     return self.wait(false).await;
                 }
-                if behind && self.stop.is_none_or(|stop| stop > segment.last()) {
+                if behind && self.ahead.is_none() && self.stop.is_none_or(|stop| stop > segment.last()) {
                     self.ahead = log.read_ahead(segment.last());
                 }
                 self.batch(segment).map(Ok)

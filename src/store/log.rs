@@ -1,5 +1,7 @@
 //! The contract of a topic's log.
 
+use std::fmt;
+
 use async_trait::async_trait;
 
 use super::{Removed, StoreError};
@@ -38,7 +40,13 @@ pub trait LogStore {
     /// trimmed, when it is the oldest one still kept; empty if there is none.
     ///
     /// `trimmed_to` belongs to the same instant as the events. A topic that does not exist is `None`.
-    async fn read(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError>;
+    async fn read(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {
+        self.fetch(topic, after, cap).await?.map(Fetched::decode).transpose()
+    }
+
+    /// As [`read`](Self::read), with the events still as the store sent them: whoever reads on can ask for what
+    /// follows before it makes events of these.
+    async fn fetch(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<Fetched>, StoreError>;
 
     /// Reads a run of events backwards: contiguous, the last one at `up_to`, or at the head if that is
     /// lower; empty if nothing is kept there. The cap is counted from the new end, in whole stored runs, of
@@ -128,6 +136,37 @@ pub struct LogRead {
     /// A cap ended the read: there may be more. If not, the events end at the head of that instant; those
     /// of [`LogStore::read_back`] begin with the oldest one kept.
     pub more: bool,
+}
+
+/// What a read found, its events not decoded yet.
+pub struct Fetched {
+    /// The offset of the last event, or `None` if there is none.
+    pub last: Option<Offset>,
+    /// See [`LogRead::trimmed_to`].
+    pub trimmed_to: Offset,
+    /// See [`LogRead::more`].
+    pub more: bool,
+    /// Makes the events.
+    pub events: Box<dyn FnOnce() -> Result<Option<Segment>, StoreError> + Send>,
+}
+
+impl Fetched {
+    /// Decodes the events.
+    pub fn decode(self) -> Result<LogRead, StoreError> {
+        let Self { last: _, trimmed_to, more, events } = self;
+        Ok(LogRead { segment: events()?, trimmed_to, more })
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { last, trimmed_to, more, events: _ } = self;
+        f.debug_struct("Fetched")
+            .field("last", last)
+            .field("trimmed_to", trimmed_to)
+            .field("more", more)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Events that were picked.

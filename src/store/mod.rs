@@ -34,7 +34,7 @@ pub use chain::{Chain, ChainStore, PackRule, PackRun, Packing};
 pub use consumers::{Claim, CommitError, ConsumerStore, Hold, HoldError, RegisterConsumerError};
 pub use error::{OpenError, StoreError};
 pub use keys::{ApiKeyRecord, KeyOwner, KeyStore, Whose};
-pub use log::{AppendError, Appended, LogRead, LogStore, Picked, TopicHead};
+pub use log::{AppendError, Appended, Fetched, LogRead, LogStore, Picked, TopicHead};
 pub use migration::Migration;
 pub use producers::{NewProducer, Producer, ProducerChange, ProducerStore, RegisterProducerError};
 pub use queue::{ClaimError, QueueStore, SettleError, WAITING_MAX};

@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 use sqlx::{
-    Row, ValueRef,
-    postgres::{PgRow, PgValueFormat},
+    Row, Value, ValueRef,
+    postgres::{PgRow, PgValue, PgValueFormat},
 };
 
 use super::errors::{corrupt, store_error};
@@ -17,6 +17,18 @@ use crate::{domain::Timestamp, store::StoreError};
 
 /// Microseconds from 1970, where our time begins, to 2000, where that of Postgres does.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// A column of so many bytes stays in the driver's buffer; a smaller one could keep one alive that is much larger.
+const SHARED: usize = 64 << 10;
+
+/// A column in the buffer of its row.
+struct Shared(PgValue);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        Value::as_ref(&self.0).as_bytes().unwrap_or_default()
+    }
+}
 
 /// The elements of one array, taken from the front; they share the column's one buffer.
 #[derive(Debug)]
@@ -27,7 +39,7 @@ pub(super) struct Elements {
 }
 
 impl Elements {
-    /// The elements of a row's array column; `None` if it is null. Copies the column once.
+    /// The elements of a row's array column; `None` if it is null. Copies the column, unless it is large.
     pub(super) fn of(row: &PgRow, column: &'static str) -> Result<Option<Self>, StoreError> {
         let value = row.try_get_raw(column).map_err(store_error)?;
         if value.is_null() {
@@ -37,7 +49,11 @@ impl Elements {
             return Err(corrupt(format!("the column {column} did not come in binary form")));
         }
         let bytes = value.as_bytes().map_err(|error| corrupt(format!("the column {column}: {error}")))?;
-        Self::parse(column, Bytes::copy_from_slice(bytes)).map(Some)
+        let bytes = match bytes.len() {
+            SHARED.. => Bytes::from_owner(Shared(ValueRef::to_owned(&value))),
+            _ => Bytes::copy_from_slice(bytes),
+        };
+        Self::parse(column, bytes).map(Some)
     }
 
     /// The elements of an array column that is never null.

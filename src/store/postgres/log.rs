@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{PostgresStore, read, rows, trim};
 use crate::{
     domain::{AppendBatch, Bounds, ContentHash, IdKey, KnownId, LogId, Offset, ReadCap, Timestamp, TopicId},
-    store::{AppendError, Appended, LogRead, LogStore, Picked, Removed, StoreError, TopicHead},
+    store::{AppendError, Appended, Fetched, LogRead, LogStore, Picked, Removed, StoreError, TopicHead},
 };
 
 #[async_trait]
@@ -30,8 +30,8 @@ impl LogStore for PostgresStore {
         found.iter().map(known).collect()
     }
 
-    async fn read(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {
-        read::read(self, topic, after, cap).await
+    async fn fetch(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<Fetched>, StoreError> {
+        read::fetch(self, topic, after, cap).await
     }
 
     async fn read_back(&self, topic: TopicId, up_to: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {

@@ -12,16 +12,16 @@ use super::{
 };
 use crate::{
     domain::{Attributes, Event, EventBody, Offset, Payload, ReadCap, Segment, Timestamp, TopicId},
-    store::{LogRead, Picked, StoreError},
+    store::{Fetched, LogRead, Picked, StoreError},
 };
 
-/// Reads events: see [`LogStore::read`](crate::store::LogStore::read).
-pub(super) async fn read(
+/// Reads events: see [`LogStore::fetch`](crate::store::LogStore::fetch).
+pub(super) async fn fetch(
     store: &PostgresStore,
     topic: TopicId,
     after: Offset,
     cap: ReadCap,
-) -> Result<Option<LogRead>, StoreError> {
+) -> Result<Option<Fetched>, StoreError> {
     let statement = sqlx::query(include_str!("sql/read.sql"))
         .bind(topic.0)
         .bind(after.get())
@@ -31,17 +31,18 @@ pub(super) async fn read(
     let Some(first) = found.first() else { return Ok(None) };
     let trimmed_to = rows::offset(first, "trimmed_to")?;
     if rows::get::<Option<i64>>(first, "last_offset")?.is_none() {
-        return Ok(Some(LogRead { segment: None, trimmed_to, more: false }));
+        return Ok(Some(Fetched { last: None, trimmed_to, more: false, events: Box::new(|| Ok(None)) }));
     }
-    let mut run = Run::new(after.max(trimmed_to), Offset::MAX);
     // Of whole segments, as the statement counts them: what is dropped from the first one counts too.
-    let (mut events, mut bytes) = (0, 0);
+    let (mut events, mut bytes, mut last) = (0, 0, Offset::ZERO);
     for row in &found {
-        events += run.take(row)?;
+        last = rows::offset(row, "last_offset")?;
+        events += last.since(rows::offset(row, "first_offset")?) as usize + 1;
         bytes += usize::try_from(rows::get::<i32>(row, "bytes")?).unwrap_or(0);
     }
     let more = events >= cap.events || bytes >= cap.bytes;
-    Ok(Some(LogRead { segment: Segment::new(run.events), trimmed_to, more }))
+    let after = after.max(trimmed_to);
+    Ok(Some(Fetched { last: Some(last), trimmed_to, more, events: Box::new(move || segment(after, &found)) }))
 }
 
 /// Reads events backwards: see [`LogStore::read_back`](crate::store::LogStore::read_back).
@@ -129,8 +130,7 @@ impl Run {
     }
 
     /// Takes the events after the position from a stored segment, which must begin there or before.
-    /// Returns how many events the whole segment has.
-    fn take(&mut self, row: &PgRow) -> Result<usize, StoreError> {
+    fn take(&mut self, row: &PgRow) -> Result<(), StoreError> {
         let (first, last) = (rows::offset(row, "first_offset")?, rows::offset(row, "last_offset")?);
         let expected = self.position.next();
         let mut columns = Columns::of(row)?;
@@ -148,7 +148,7 @@ impl Run {
             }
         }
         self.position = last;
-        Ok(count)
+        Ok(())
     }
 }
 

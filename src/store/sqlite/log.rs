@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{SqliteStore, append, before_time, find_ids, heads, read, retain, trim};
 use crate::{
     domain::{AppendBatch, Bounds, IdKey, KnownId, Offset, ReadCap, Timestamp, TopicId},
-    store::{AppendError, Appended, LogRead, LogStore, Picked, Removed, StoreError, TopicHead},
+    store::{AppendError, Appended, Fetched, LogRead, LogStore, Picked, Removed, StoreError, TopicHead},
 };
 
 #[async_trait]
@@ -19,8 +19,8 @@ impl LogStore for SqliteStore {
         find_ids::find_ids(self, &mut conn, topic, keys).await
     }
 
-    async fn read(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {
-        read::read(self, topic, after, cap).await
+    async fn fetch(&self, topic: TopicId, after: Offset, cap: ReadCap) -> Result<Option<Fetched>, StoreError> {
+        read::fetch(self, topic, after, cap).await
     }
 
     async fn read_back(&self, topic: TopicId, up_to: Offset, cap: ReadCap) -> Result<Option<LogRead>, StoreError> {

@@ -12,16 +12,16 @@ use super::{
 };
 use crate::{
     domain::{Event, Offset, ReadCap, Segment, TopicId},
-    store::{LogRead, Picked, StoreError},
+    store::{Fetched, LogRead, Picked, StoreError},
 };
 
-/// See [`LogStore::read`](crate::store::LogStore::read). A stored run is one event here.
-pub(super) async fn read(
+/// See [`LogStore::fetch`](crate::store::LogStore::fetch). A stored run is one event here, decoded as it comes.
+pub(super) async fn fetch(
     store: &SqliteStore,
     topic: TopicId,
     after: Offset,
     cap: ReadCap,
-) -> Result<Option<LogRead>, StoreError> {
+) -> Result<Option<Fetched>, StoreError> {
     let limit = i64::try_from(cap.events.max(1)).unwrap_or(i64::MAX);
     let mut conn = store.reader().await?;
     let query = store.query("read", include_str!("sql/read.sql"));
@@ -46,7 +46,8 @@ pub(super) async fn read(
         }
     }
     let more = events.len() >= cap.events || bytes >= cap.bytes;
-    Ok(Some(LogRead { segment: Segment::new(events), trimmed_to, more }))
+    let last = events.last().map(|event| event.offset);
+    Ok(Some(Fetched { last, trimmed_to, more, events: Box::new(|| Ok(Segment::new(events))) }))
 }
 
 /// See [`LogStore::read_back`](crate::store::LogStore::read_back).
