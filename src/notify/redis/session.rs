@@ -22,12 +22,12 @@ use tracing::{debug, info, warn};
 use super::{
     Counters, RedisOptions,
     outbox::Outbox,
-    wire::{Heard, Message, Wire},
+    wire::{Heard, Message, TOPICS, Wire},
 };
 use crate::notify::{Cause, Control, Hub, NotifierState};
 
-/// Messages that are published without waiting for Redis's answers to those before.
-const CHUNK: usize = 256;
+/// Messages that are published without waiting for Redis's answers to those before; topics that grew are one.
+const CHUNK: usize = TOPICS;
 
 /// One session after another, until stopped. It has no `Debug`, since it knows the password.
 pub(super) struct Sessions {
@@ -172,20 +172,22 @@ impl Sessions {
 
     fn hear(&self, published: &Published) -> Beat {
         let payload = published.value.as_bytes().unwrap_or_default();
-        let Some(Heard { speaker, message }) = self.wire.read(&published.channel, payload) else {
+        let Some(Heard { speaker, messages }) = self.wire.read(&published.channel, payload) else {
             self.counters.ignored.add(1);
             return Beat::None;
         };
         self.counters.received.add(1);
         let own = speaker == self.wire.speaker();
-        match message {
-            Message::Beat { sent_ms } if own && self.is_fresh(sent_ms) => return Beat::Fresh,
-            Message::Beat { .. } => {}
-            // What this server says, its own readers knew before.
-            Message::Grew(_) | Message::Control(_) if own => {}
-            Message::Grew(topic) => drop(self.hub.wake(topic, self.hub.clock(), Cause::Redis)),
-            Message::Control(Control::Everything) => self.suspect_everything(),
-            Message::Control(control) => self.hub.control(control),
+        for message in messages {
+            match message {
+                Message::Beat { sent_ms } if own && self.is_fresh(sent_ms) => return Beat::Fresh,
+                Message::Beat { .. } => {}
+                // What this server says, its own readers knew before.
+                Message::Grew(_) | Message::Control(_) if own => {}
+                Message::Grew(topic) => drop(self.hub.wake(topic, self.hub.clock(), Cause::Redis)),
+                Message::Control(Control::Everything) => self.suspect_everything(),
+                Message::Control(control) => self.hub.control(control),
+            }
         }
         Beat::None
     }
@@ -229,10 +231,21 @@ impl Sessions {
             let mut taken = self.outbox.take().await;
             while !taken.chunk(CHUNK).is_empty() {
                 let chunk = taken.chunk(CHUNK);
-                let sent = chunk.len();
-                try_join_all(chunk.iter().map(|message| self.say(client, *message))).await?;
+                let (mut grown, mut others) = (Vec::new(), Vec::new());
+                for message in chunk {
+                    match *message {
+                        Message::Grew(topic) => grown.push(topic),
+                        other => others.push(self.wire.write(other)),
+                    }
+                }
+                if !grown.is_empty() {
+                    others.push(self.wire.write_grown(&grown));
+                }
+                let (sent, published) = (chunk.len(), others.len());
+                let publish = |(channel, payload)| client.publish::<(), _, _>(channel, payload);
+                try_join_all(others.into_iter().map(publish)).await?;
                 taken.sent(sent);
-                self.counters.published.add(sent as u64);
+                self.counters.published.add(published as u64);
             }
         }
     }

@@ -13,8 +13,11 @@ use crate::{
 /// The version of the payloads that this build writes and understands.
 const VERSION: &str = "1";
 
-/// Bytes in a payload that are looked at: what we say ourselves takes less than 100.
-pub(super) const PAYLOAD_BYTES: usize = 512;
+/// Bytes in a payload that are looked at: what we say ourselves takes less.
+pub(super) const PAYLOAD_BYTES: usize = 4096;
+
+/// Topics that one payload names, at most; each takes up to 11 bytes.
+pub(super) const TOPICS: usize = 256;
 
 /// Something said to all servers over one store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,13 +33,13 @@ pub(super) enum Message {
     },
 }
 
-/// A message, and who said it.
+/// What was said at once, and who said it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Heard {
     /// The speaker, as it says.
     pub(super) speaker: ServerId,
     /// What it said.
-    pub(super) message: Message,
+    pub(super) messages: Vec<Message>,
 }
 
 /// The channels of the servers over one store, as one of them uses them.
@@ -65,7 +68,7 @@ impl Wire {
 
     /// The other channels to listen to.
     pub(super) fn channels(&self) -> Vec<String> {
-        vec![format!("{}control", self.prefix), format!("{}beat", self.prefix)]
+        ["topics", "control", "beat"].map(|name| format!("{}{name}", self.prefix)).to_vec()
     }
 
     /// The channel and the payload that say it.
@@ -82,6 +85,20 @@ impl Wire {
         }
     }
 
+    /// The channel and the payload that say that topics grew, up to [`TOPICS`]. One alone has a channel of its own,
+    /// which people can listen to.
+    pub(super) fn write_grown(&self, topics: &[TopicId]) -> (String, String) {
+        if let [topic] = topics {
+            return self.write(Message::Grew(*topic));
+        }
+        let mut payload = format!("{VERSION} {}", self.speaker.0);
+        for topic in topics {
+            payload.push(' ');
+            payload.push_str(&topic.to_string());
+        }
+        (format!("{}topics", self.prefix), payload)
+    }
+
     /// What was said; `None` if it cannot be understood.
     pub(super) fn read(&self, channel: &str, payload: &[u8]) -> Option<Heard> {
         if payload.len() > PAYLOAD_BYTES {
@@ -93,16 +110,21 @@ impl Wire {
         }
         let speaker = ServerId(words.next()?.parse().ok()?);
         let words: Vec<&str> = words.collect();
+        let grew = |topic: &str| Some(Message::Grew(TopicId(topic.parse().ok()?)));
         let message = match (channel.strip_prefix(&self.prefix)?, words.as_slice()) {
+            ("topics", topics) => {
+                let messages = topics.iter().map(|topic| grew(topic)).collect::<Option<_>>()?;
+                return Some(Heard { speaker, messages });
+            }
             ("beat", [sent_ms]) => Message::Beat { sent_ms: sent_ms.parse().ok()? },
             ("control", ["topics"]) => Message::Control(Control::TopicsChanged),
             ("control", ["identities"]) => Message::Control(Control::IdentitiesChanged),
             ("control", ["consumer", id]) => Message::Control(Control::ConsumerChanged(ConsumerId(id.parse().ok()?))),
             ("control", ["everything"]) => Message::Control(Control::Everything),
-            (channel, []) => Message::Grew(TopicId(channel.strip_prefix("topic:")?.parse().ok()?)),
+            (channel, []) => grew(channel.strip_prefix("topic:")?)?,
             _ => return None,
         };
-        Some(Heard { speaker, message })
+        Some(Heard { speaker, messages: vec![message] })
     }
 }
 
@@ -110,7 +132,7 @@ impl Wire {
 mod tests {
     use uuid::Uuid;
 
-    use super::{Heard, Message, PAYLOAD_BYTES, Wire};
+    use super::{Heard, Message, PAYLOAD_BYTES, TOPICS, Wire};
     use crate::{
         domain::{ConsumerId, ServerId, TopicId},
         notify::Control,
@@ -131,7 +153,22 @@ mod tests {
             Message::Control(Control::Everything),
         ] {
             let (channel, payload) = wire.write(message);
-            assert_eq!(wire.read(&channel, payload.as_bytes()), Some(Heard { speaker: SPEAKER, message }));
+            assert_eq!(
+                wire.read(&channel, payload.as_bytes()),
+                Some(Heard { speaker: SPEAKER, messages: vec![message] })
+            );
+            assert!(payload.len() < PAYLOAD_BYTES);
+        }
+    }
+
+    #[test]
+    fn topics_that_grew_are_written_together_and_read() {
+        let wire = Wire::new(CLUSTER, SPEAKER);
+        for count in [1, 2, TOPICS] {
+            let topics: Vec<_> = (0..count).map(|n| TopicId(i32::MIN + n as i32)).collect();
+            let (channel, payload) = wire.write_grown(&topics);
+            let messages = topics.iter().copied().map(Message::Grew).collect();
+            assert_eq!(wire.read(&channel, payload.as_bytes()), Some(Heard { speaker: SPEAKER, messages }));
             assert!(payload.len() < PAYLOAD_BYTES);
         }
     }
@@ -143,10 +180,13 @@ mod tests {
         let payload = "1 00000000-0000-0000-0000-000000000009";
         assert_eq!(wire.write(Message::Grew(TopicId(3))), (channel("topic:3"), payload.to_owned()));
         assert_eq!(wire.write(Message::Beat { sent_ms: 5 }), (channel("beat"), format!("{payload} 5")));
+        assert_eq!(wire.write_grown(&[TopicId(3)]), wire.write(Message::Grew(TopicId(3))));
+        let together = wire.write_grown(&[TopicId(3), TopicId(17)]);
+        assert_eq!(together, (channel("topics"), format!("{payload} 3 17")));
         let control = Message::Control(Control::ConsumerChanged(ConsumerId(4)));
         assert_eq!(wire.write(control), (channel("control"), format!("{payload} consumer 4")));
         assert_eq!(wire.pattern(), channel("topic:*"));
-        assert_eq!(wire.channels(), [channel("control"), channel("beat")]);
+        assert_eq!(wire.channels(), [channel("topics"), channel("control"), channel("beat")]);
     }
 
     #[test]
@@ -164,6 +204,9 @@ mod tests {
             ("topic:1", format!("{good}{}", " ".repeat(PAYLOAD_BYTES))),
             ("topic:x", good.clone()),
             ("topic:99999999999", good.clone()),
+            ("topics", format!("{good} 1 x")),
+            ("topics", format!("{good} 1  2")),
+            ("topics", format!("{good} 99999999999")),
             ("control", good.clone()),
             ("control", format!("{good} nonsense")),
             ("control", format!("{good} consumer")),

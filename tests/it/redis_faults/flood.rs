@@ -57,7 +57,7 @@ impl Forger {
         };
         let (topic, control) = (format!("topic:{}", self.topic), "control".to_owned());
         let said = |words: &str| format!("1 {speaker}{words}").into_bytes();
-        let (channel, payload) = match n / 3 % 14 {
+        let (channel, payload) = match n / 3 % 16 {
             0 | 1 => (topic, said("")),
             2 => (format!("topic:{n}"), said("")),
             3 => (control, said(" topics")),
@@ -69,7 +69,9 @@ impl Forger {
             9 => ("beat".into(), said(&format!(" {}", u64::MAX))),
             10 => (topic, vec![]),
             11 => (control, (0..=255).collect()),
-            12 => (topic, format!("1 {speaker} {}", "x".repeat(600)).into_bytes()),
+            12 => (topic, format!("1 {speaker} {}", "x".repeat(5000)).into_bytes()),
+            13 => ("topics".into(), said(&format!(" {} {n}", self.topic).repeat(100))),
+            14 => ("topics".into(), said(&format!(" {} x", self.topic))),
             _ => ("topic:nowhere".into(), b"2 not a server".to_vec()),
         };
         (format!("eventflow:{}:{channel}", self.cluster), payload)
