@@ -51,7 +51,10 @@ impl TopicLog {
         }
         let (found, next) = match events {
             Some(events) => events,
-            None => self.look(after, mark, on).await?,
+            None => {
+                *ahead = None;
+                self.look(after, mark, on).await?
+            }
         };
         *ahead = next;
         Ok(found)

@@ -281,18 +281,15 @@ impl LogSubscription {
             return self.batch(rest.segment).map(Ok);
         }
         let mark = Mark { began: self.began, woken: self.registration.seen() };
-        let log = self.handle.log.clone();
-        let on = self.stop.is_none_or(|stop| stop.since(self.position) > limits::SEGMENT_EVENTS as u64);
+        let (log, stop) = (self.handle.log.clone(), self.stop);
+        let wants = |after| stop.is_none_or(|stop| stop > after);
+        let on = wants(self.position.plus(limits::SEGMENT_EVENTS));
         // A read goes on without its caller, so that a heartbeat may come before its result.
-        let shutdown = self.broker.shutdown().clone();
-        let deadline = self.life.deadline();
         let found = select! {
             found = log.read_on(self.position, mark, on, &mut self.ahead) => found,
-            () = shutdown.draining() => return None,
+            () = self.broker.shutdown().draining() => return None,
             () = changed(&self.reader, true, self.paused) => return None,
-            () = sleep_until(deadline) => {
-                return (self.life.is_silent()).then(|| Ok(self.heartbeat()));
-            }
+            () = sleep_until(self.life.deadline()) => return self.life.is_silent().then(|| Ok(self.heartbeat())),
         };
         match found {
             Ok(Found::Events { segment, behind }) => {
@@ -305,7 +302,7 @@ impl LogSubscription {
                 if !self.reader.hold().is_none_or(Hold::stands) {
                     return self.wait(false).await;
                 }
-                if behind && self.ahead.is_none() && self.stop.is_none_or(|stop| stop > segment.last()) {
+                if behind && self.ahead.is_none() && wants(segment.last()) {
                     self.ahead = log.read_ahead(segment.last());
                 }
                 self.batch(segment).map(Ok)

@@ -266,6 +266,28 @@ async fn announcements_of_one_topic_are_said_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn topics_that_grew_together_are_told_of_by_few_messages() {
+    let (redis, cluster) = (Redis::shared().await, Uuid::new_v4());
+    let proxy = Proxy::to_redis(redis.address()).await;
+    proxy.refuse(true);
+    let away = Server::begin(redis, proxy.address(), cluster, RedisOptions::default());
+    let other = Server::of(redis, cluster).await;
+    let mut readers: Vec<_> = (0..1000).map(|topic| other.reader(topic)).collect();
+    let mut nobody = other.reader(1000);
+    for topic in 0..1000 {
+        away.notifier.announce(TopicId(topic));
+    }
+    proxy.refuse(false);
+    for reader in &mut readers {
+        is_woken(reader).await;
+    }
+    assert!(!was_woken(&mut nobody).await);
+    // 256 topics each.
+    let counted = async || (away.notifier.counts().published == 4).then_some(());
+    eventually("four messages to be counted", counted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_many_announcements_become_one_message() {
     let (redis, cluster) = (Redis::shared().await, Uuid::new_v4());
     let proxy = Proxy::to_redis(redis.address()).await;

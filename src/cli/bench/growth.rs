@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Settings,
-    figures::{Counter, Figure, Measured, Run, Verified, histogram, micros, nanos},
+    figures::{Counter, Figure, Measured, Run, Verified, histogram, median, micros, nanos},
     latency::live,
     load::{Dress, Load},
     publish::publish,
@@ -47,9 +47,11 @@ struct Pairs {
 /// to stay small, and so that the events of neither side are in the server's memory where the oldest ones are read.
 pub(super) async fn run(run: &Run<'_>, name: &str) -> Result<Measured, Failure> {
     let quiet = Counter::default();
-    let filling = Run { progress: &quiet, ..*run };
-    let small = Grown::filled(&filling, name, SMALL.min(run.settings.stored / TIMES)).await?;
-    let mut large = Grown::filled(&filling, name, run.settings.stored).await?;
+    let progress = run.progress;
+    // The bar is for the pairs.
+    let run = &Run { progress: &quiet, ..*run };
+    let small = Grown::filled(run, name, SMALL.min(run.settings.stored / TIMES)).await?;
+    let mut large = Grown::filled(run, name, run.settings.stored).await?;
     let [mut published, mut latencies, mut pages, mut middles, mut among] = <[Pairs; 5]>::default();
     for pair in 0..PAIRS {
         for is_large in [pair % 2 == 0, pair % 2 != 0] {
@@ -57,18 +59,19 @@ pub(super) async fn run(run: &Run<'_>, name: &str) -> Result<Measured, Failure> 
             pages.of(is_large).push(old.first_page(run).await?);
             middles.of(is_large).push(old.middle(run).await?);
             if is_large {
-                latencies.large.push(large.latency(&filling).await?);
+                latencies.large.push(large.latency(run).await?);
                 published.large.push(large.publish(run).await?);
             } else {
-                let mut fresh = Grown::filled(&filling, name, small.content.events).await?;
-                latencies.small.push(fresh.latency(&filling).await?);
+                let mut fresh = Grown::filled(run, name, small.content.events).await?;
+                latencies.small.push(fresh.latency(run).await?);
                 published.small.push(fresh.publish(run).await?);
                 fresh.checked(run).await?;
             }
         }
         for is_among in [pair % 2 == 0, pair % 2 != 0] {
-            among.of(is_among).push(beside(&filling, name, is_among).await?);
+            among.of(is_among).push(beside(run, name, is_among).await?);
         }
+        progress.add(run.settings.events / PAIRS as u64);
     }
     let verified = large.checked(run).await?.plus(small.checked(run).await?);
     let figures = [
@@ -168,16 +171,12 @@ impl Pairs {
 
     /// The medians, and that of the ratios of the pairs in percent.
     fn figures(self, [large, small, ratio]: [&'static str; 3], unit: &'static str) -> Vec<Figure> {
-        let ratios = self.large.iter().zip(&self.small).map(|(large, small)| 100.0 * large / small).collect();
+        let ratios = self.large.iter().zip(&self.small).map(|(large, small)| 100.0 * large / small);
+        let ratios: Vec<_> = ratios.collect();
         vec![
-            Figure { part: large, value: median(self.large), unit },
-            Figure { part: small, value: median(self.small), unit },
-            Figure { part: ratio, value: median(ratios), unit: "%" },
+            Figure { part: large, value: median(&self.large), unit },
+            Figure { part: small, value: median(&self.small), unit },
+            Figure { part: ratio, value: median(&ratios), unit: "%" },
         ]
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::{
-    figures::{Measured, Verified, micros},
+    figures::{Measured, Verified, median, micros, sorted},
     workload::Workload,
 };
 use crate::cli::{failure::Failure, output};
@@ -129,16 +129,8 @@ impl Outcome {
 }
 
 impl Row {
-    fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.runs.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted
-    }
-
-    /// The middle one; of an even number the higher one of both in the middle.
     fn median(&self) -> f64 {
-        let sorted = self.sorted();
-        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+        median(&self.runs)
     }
 
     fn json(&self) -> Map<String, Value> {
@@ -148,7 +140,7 @@ impl Row {
     }
 
     fn table_line(&self, verified: Verified) -> String {
-        let sorted = self.sorted();
+        let sorted = sorted(&self.runs);
         let shown = |value: Option<&f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"));
         let (lowest, highest) = (shown(sorted.first()), shown(sorted.last()));
         let median = format!("{:.0}", self.median());

@@ -112,7 +112,7 @@ impl Wire {
         let words: Vec<&str> = words.collect();
         let grew = |topic: &str| Some(Message::Grew(TopicId(topic.parse().ok()?)));
         let message = match (channel.strip_prefix(&self.prefix)?, words.as_slice()) {
-            ("topics", topics) => {
+            ("topics", topics) if (1..=TOPICS).contains(&topics.len()) => {
                 let messages = topics.iter().map(|topic| grew(topic)).collect::<Option<_>>()?;
                 return Some(Heard { speaker, messages });
             }
@@ -204,6 +204,8 @@ mod tests {
             ("topic:1", format!("{good}{}", " ".repeat(PAYLOAD_BYTES))),
             ("topic:x", good.clone()),
             ("topic:99999999999", good.clone()),
+            ("topics", good.clone()),
+            ("topics", format!("{good}{}", " 1".repeat(TOPICS + 1))),
             ("topics", format!("{good} 1 x")),
             ("topics", format!("{good} 1  2")),
             ("topics", format!("{good} 99999999999")),
