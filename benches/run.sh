@@ -4,7 +4,8 @@
 # usage: benches/run.sh [--peer] [--program FILE] [OPTION OR WORKLOAD of eventflow bench...]
 #
 # It builds the program, unless one is given, starts a Postgres, a Redis and two servers of its own, runs
-# `eventflow bench`, and removes everything again. The second server is for the readers of latency_two_servers only.
+# `eventflow bench`, and removes everything again. The second server is for the readers of latency_two_servers only;
+# publish_single also prints raw_commit.p50, what a commit of one plain row takes in the same Postgres.
 # Lines are the workload, the median of the runs, and its unit.
 #
 # With --peer, NATS JetStream runs the same workloads in turns with EventFlow, as it ships (it syncs to disk every two
@@ -141,6 +142,20 @@ machine() {
     echo "# $(uptime | sed 's/.*load/load/'); $runs runs of $events events"
 }
 
+# raw_commit: the least that publish_single can take, beside an empty call (rpc_empty.p50): the median time that one
+# connection of pgbench takes to insert and commit a plain row of an event's size, in the same database.
+raw_commit() {
+    local url=${database_url%%\?*}
+    url=${url/localhost:5432/}
+    local log=$folder/raw_commit
+    "$bin/psql" -qX "$url?host=$folder/postgres" -c 'create table if not exists raw_commit (id bigserial primary key, payload text)'
+    echo "insert into raw_commit (payload) values (repeat('x', 200))" >"$log.sql"
+    "$bin/pgbench" -n -c 1 -t 2000 -M prepared -f "$log.sql" -l --log-prefix="$log" "$url?host=$folder/postgres" >"$log.out" 2>&1 ||
+        { cat "$log.out" >&2 && return 1; }
+    cut -d ' ' -f 3 "$log".[0-9]* | sort -n | awk '{ times[NR] = $1 } END { printf "raw_commit.p50\t%d\tus\n", times[int((NR + 1) / 2)] }'
+    rm "$log".[0-9]*
+}
+
 # bench WORKLOAD RUNS: the lines of a workload, and those of the second server where it is used.
 bench() {
     local arguments=(--runs "$2" --events "$events" "${options[@]}")
@@ -148,6 +163,8 @@ bench() {
     if [[ $1 = latency ]]; then
         "$program" bench latency --second-server "$(address second listen)" "${arguments[@]}" |
             sed 's/^latency/latency_two_servers/'
+    elif [[ $1 = publish_single ]]; then
+        raw_commit
     fi
 }
 
