@@ -85,7 +85,8 @@ fn generate(venv: &Path, stubs: &Path) {
     for option in ["--python_out", "--grpc_python_out"] {
         command.arg(format!("{option}={}", stubs.display()));
     }
-    command.args(files.map(|file| file.expect("the protos are there").path()));
+    let files = files.map(|file| file.expect("the protos are there").path());
+    command.args(files.filter(|file| file.extension().is_some_and(|extension| extension == "proto")));
     run(&mut command, "the protos are no valid input for Python's protoc");
 }
 
