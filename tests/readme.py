@@ -6,7 +6,7 @@ A block is fenced, and its info string says what it is:
     sh server      a command that goes on; the next block waits until it is ready
     sh background  a command that goes on, and that has printed something by the end
     sh once        commands that are run elsewhere, such as all the tests
-    text           what the block before it prints, with ids, keys and times masked
+    text           what the block before it prints, with ids, keys, times and durations masked
 
 Other blocks are not looked at.
 """
@@ -32,6 +32,11 @@ MASKS = (
     (re.compile(r"\befk_[0-9A-Za-z_-]+"), "<key>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
+    # As grpcurl and buf print them: the ids of keys, what is left or has passed, and what nobody reads.
+    (re.compile(r'(?<="id": ")[0-9a-z]{16}(?=")'), "<key id>"),
+    (re.compile(r'(?<=")\d+\.\d+s(?=")'), "<duration>"),
+    (re.compile(r'(?<="nextPageToken": ")[^"]+'), "<token>"),
+    (re.compile(r'(?<="value": ")[0-9A-Za-z+/]{20,}(?=")'), "<bytes>"),
 )
 
 

