@@ -1,67 +1,14 @@
 #!/usr/bin/env bash
 # Checks what deploy/ has: each file by its own tool, its settings against the program's, and the proxy for real, with
-# two servers on one Postgres behind it: streams go to both, and those of a stopped server go on at the other.
+# two servers on one Postgres behind it: streams go to both, so do the calls of one connection, and the streams of a
+# stopped server go on at the other. What is for Grafana and Prometheus is checked by tests/deploy.rs.
 #
 # usage: tests/deploy.sh [PROGRAM]    otherwise the program is built
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-for name in $(compgen -e EVENTFLOW_ || true); do unset "$name"; done
-program=${1:-}
-if ! [[ $program ]]; then
-    cargo build --quiet --locked --bin eventflow
-    program=${CARGO_TARGET_DIR:-target}/debug/eventflow
-fi
-program=$(realpath "$program")
-
-folder=$(mktemp -d "${TMPDIR:-/tmp}/eventflow-deploy.XXXXXX")
-chmod 711 "$folder"
-pids=()
-
-# stop: ends what was started, the last one first.
-stop() {
-    local index
-    for ((index = ${#pids[@]} - 1; index >= 0; index--)); do
-        kill -TERM "${pids[index]}" 2>/dev/null || true
-        wait "${pids[index]}" 2>/dev/null || true
-    done
-    rm -rf "$folder"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-fail() {
-    echo "$*" >&2
-    tail -n 5 "$folder"/*.log >&2 || true
-    exit 1
-}
-
-# until_true WHAT COMMAND...: waits up to 30 s for a command to succeed.
-until_true() {
-    local what=$1 attempt
-    shift
-    for ((attempt = 0; attempt < 300; attempt++)); do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.1
-    done
-    fail "waited 30 s: $what"
-}
-
-install_tools() {
-    local missing=() pair
-    for pair in haproxy:haproxy docker-compose:docker-compose systemd-analyze:systemd curl:curl; do
-        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
-    done
-    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
-    ((${#missing[@]})) || return 0
-    if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
-        echo "the checks of deploy/ need these Debian packages: ${missing[*]}" >&2
-        return 1
-    fi
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
-}
+# shellcheck source=tests/servers.sh
+. tests/servers.sh
 
 check_files() {
     haproxy -c -q -f deploy/haproxy.cfg 2>"$folder/haproxy-check.log" || fail 'HAProxy refuses its configuration'
@@ -85,45 +32,26 @@ check_settings() {
     ((count >= 4)) || fail "deploy/ has $count settings only: the check looks at the wrong place"
 }
 
-start_postgres() {
-    local bin data=$folder/postgres as=()
-    bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -1)
-    mkdir -m 700 "$data"
-    if [[ $(id -u) -eq 0 ]]; then
-        chown postgres: "$data"
-        as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
-    fi
-    (cd / && "${as[@]}" "$bin/initdb" -D "$data/data" -U eventflow -A trust --no-sync >"$folder/initdb.log" 2>&1)
-    (cd / && exec "${as[@]}" "$bin/postgres" -D "$data/data" -k "$data" -c listen_addresses= >"$folder/postgres.log" 2>&1) &
-    pids+=($!)
-    database_url="postgres://eventflow@localhost:5432/postgres?host=$data"
-    until_true 'Postgres' "$bin/pg_isready" -h "$data" -U eventflow
-}
-
-# start_server NAME: its data folder is $folder/NAME; sets started.
-start_server() {
-    EVENTFLOW_DATABASE_URL=$database_url "$program" serve --listen 127.0.0.1:0 --http-listen 127.0.0.1:0 \
-        --data-dir "$folder/$1" >"$folder/$1.log" 2>&1 &
-    started=$!
-    pids+=("$started")
-    until_true "server $1" test -e "$folder/$1/server.json"
-}
-
-# port NAME FIELD: the port that a server listens on.
-port() {
-    sed "s/.*\"$2\":\"[^\"]*:\([0-9]*\)\".*/\1/" "$folder/$1/server.json"
-}
-
-# start_proxy: with the configuration that is deployed, but for addresses.
+# start_proxy: with the configuration that is deployed, but for addresses and a full log. Sets proxy, its port.
 start_proxy() {
-    proxy=$((20000 + RANDOM % 12000))
-    sed -e "s/bind :50051/bind 127.0.0.1:$proxy/" \
-        -e "s/eventflow-1:50051/127.0.0.1:$(port first listen) port $(port first http_listen)/" \
-        -e "s/eventflow-2:50051/127.0.0.1:$(port second listen) port $(port second http_listen)/" \
-        deploy/haproxy.cfg >"$folder/haproxy.cfg"
-    haproxy -db -f "$folder/haproxy.cfg" >"$folder/haproxy.log" 2>&1 &
-    pids+=($!)
-    until_true 'the proxy' eventflow health
+    local attempt pid
+    for ((attempt = 0; attempt < 20; attempt++)); do
+        proxy=$((20000 + RANDOM % 12000))
+        sed -e '/dontlog-normal/d' -e "s/bind :50051/bind 127.0.0.1:$proxy/" \
+            -e "s/eventflow-1:50051/127.0.0.1:$(port first listen) port $(port first http_listen)/" \
+            -e "s/eventflow-2:50051/127.0.0.1:$(port second listen) port $(port second http_listen)/" \
+            deploy/haproxy.cfg >"$folder/haproxy.cfg"
+        haproxy -db -f "$folder/haproxy.cfg" >"$folder/haproxy.log" 2>&1 &
+        pid=$!
+        # Another program may have the port.
+        sleep 0.5
+        if kill -0 "$pid" 2>/dev/null; then
+            pids+=("$pid")
+            until_true 'the proxy' eventflow health
+            return
+        fi
+    done
+    fail 'the proxy finds no free port'
 }
 
 eventflow() {
@@ -159,13 +87,26 @@ have_all() {
     done
 }
 
+# check_connection: a consumer's stream goes to one server, and the commits on the same connection to the other.
+check_connection() {
+    eventflow consumer register billing orders >/dev/null
+    eventflow tail --consumer billing --until-head >/dev/null
+    # The proxy's log has the address of the client, and the server.
+    until_true 'calls of one connection on both servers' calls_are_spread
+}
+
+calls_are_spread() {
+    sed -n 's#^\(127.0.0.1:[0-9]*\) .* servers/\(eventflow-[12]\) .*ConsumerService.*#\1 \2#p' "$folder/haproxy.log" |
+        sort -u | cut -d ' ' -f 1 | uniq -d | grep -q .
+}
+
 check_proxy() {
     local reader first
     readers=6 events=40
     start_postgres
+    export EVENTFLOW_DATABASE_URL=$database_url
     start_server first && first=$started
     start_server second
-    export XDG_CONFIG_HOME=$folder/config
     start_proxy
     eventflow login admin --password-file "$folder/first/admin-password" >/dev/null
     eventflow topic create orders >/dev/null
@@ -175,6 +116,7 @@ check_proxy() {
     done
     until_true 'streams on both servers' both_have_streams
     publish 1 20
+    check_connection
     kill -TERM "$first"
     publish 21 "$events"
     wait "$first" || fail "the first server ended with $?"
@@ -184,10 +126,10 @@ check_proxy() {
         seq "$events" | diff - <(sed 's/.*"offset":"\([0-9]*\)".*/\1/' "$folder/reader.$reader") >/dev/null ||
             fail "reader $reader did not get offsets 1 to $events, each once"
     done
-    echo "the proxy: $readers streams on two servers, all moved from one that stopped; $events events each, none lost or twice"
+    echo "the proxy: $readers streams on two servers, as the calls of one connection are, and all moved from one that stopped; $events events each, none lost or twice"
 }
 
-install_tools
+install_tools haproxy:haproxy docker-compose:docker-compose systemd-analyze:systemd curl:curl
 check_files
 check_settings
 check_proxy
