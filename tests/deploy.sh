@@ -32,9 +32,9 @@ check_settings() {
     ((count >= 4)) || fail "deploy/ has $count settings only: the check looks at the wrong place"
 }
 
-# start_proxy: with the configuration that is deployed, but for addresses and a full log. Sets proxy, its port.
+# start_proxy: with the configuration that is deployed, but for addresses and a full log. Sets client, what calls it.
 start_proxy() {
-    local attempt pid
+    local attempt pid proxy
     for ((attempt = 0; attempt < 20; attempt++)); do
         proxy=$((20000 + RANDOM % 12000))
         sed -e '/dontlog-normal/d' -e "s/bind :50051/bind 127.0.0.1:$proxy/" \
@@ -47,6 +47,7 @@ start_proxy() {
         sleep 0.5
         if kill -0 "$pid" 2>/dev/null; then
             pids+=("$pid")
+            client=("$program" --server "http://127.0.0.1:$proxy" --data-dir "$folder/first")
             until_true 'the proxy' eventflow health
             return
         fi
@@ -55,7 +56,7 @@ start_proxy() {
 }
 
 eventflow() {
-    "$program" --server "http://127.0.0.1:$proxy" --data-dir "$folder/first" "$@"
+    "${client[@]}" "$@"
 }
 
 # streams NAME: how many a server has open.
@@ -111,7 +112,7 @@ check_proxy() {
     eventflow login admin --password-file "$folder/first/admin-password" >/dev/null
     eventflow topic create orders >/dev/null
     for ((reader = 1; reader <= readers; reader++)); do
-        eventflow tail orders --earliest --output json >"$folder/reader.$reader" 2>"$folder/reader.$reader.log" &
+        "${client[@]}" tail orders --earliest --output json >"$folder/reader.$reader" 2>"$folder/reader.$reader.log" &
         pids+=($!)
     done
     until_true 'streams on both servers' both_have_streams

@@ -80,24 +80,23 @@ start_postgres() {
     (cd / && exec "${as[@]}" "$postgres_bin/postgres" -D "$data/data" -k "$data" -c listen_addresses= \
         >"$folder/postgres.log" 2>&1) &
     pids+=($!)
+    # shellcheck disable=SC2034  # for the tests
     database_url="postgres://eventflow@localhost:5432/postgres?host=$data"
     until_true 'Postgres' "$postgres_bin/pg_isready" -h "$data" -U eventflow
 }
 
-# start_server NAME [FLAG...]: its data folder is $folder/NAME; embedded unless EVENTFLOW_DATABASE_URL is set. Sets started.
+# start_server NAME [PORT]: its data folder is $folder/NAME; embedded unless EVENTFLOW_DATABASE_URL is set. Sets started.
 start_server() {
-    local name=$1
-    shift
-    "$program" serve --listen 127.0.0.1:0 --http-listen 127.0.0.1:0 --data-dir "$folder/$name" "$@" \
-        >>"$folder/$name.log" 2>&1 &
+    "$program" serve --listen "127.0.0.1:${2:-0}" --http-listen 127.0.0.1:0 --data-dir "$folder/$1" \
+        >>"$folder/$1.log" 2>&1 &
     started=$!
     pids+=("$started")
-    until_true "server $name" is_up "$name"
+    until_true "server $1" is_up "$1"
 }
 
 # is_up NAME: server.json stays behind when a server is killed, so its process is looked at.
 is_up() {
-    grep -q "\"pid\":$started[,}]" "$folder/$1/server.json"
+    grep -q "\"pid\":${started}[,}]" "$folder/$1/server.json"
 }
 
 # port NAME FIELD: the port that a server listens on.
