@@ -128,6 +128,9 @@ on_both_stores! {
             packed_to(&client, topic, 4).await;
         }
         let looks = async || (sent(&server, "unpacked_topics").await, sent(&server, "find_run").await);
+        // A topic is asked for its next run once more after it was packed; the look after that begins when it has answered.
+        let packed = looks().await;
+        eventually("the next look", async || (looks().await.0 > packed.0).then_some(())).await;
         let before = looks().await;
         eventually("some looks", async || (looks().await.0 >= before.0 + 20).then_some(())).await;
         assert_eq!(looks().await.1, before.1, "idle topics were looked at one by one");
