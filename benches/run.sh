@@ -145,12 +145,10 @@ machine() {
 # raw_commit: the least that publish_single can take, beside an empty call (rpc_empty.p50): the median time that one
 # connection of pgbench takes to insert and commit a plain row of an event's size, in the same database.
 raw_commit() {
-    local url=${database_url%%\?*}
-    url=${url/localhost:5432/}
-    local log=$folder/raw_commit
-    "$bin/psql" -qX "$url?host=$folder/postgres" -c 'create table if not exists raw_commit (id bigserial primary key, payload text)'
+    local log=$folder/raw_commit database=(-h "$folder/postgres" -U eventflow postgres)
+    "$bin/psql" -qX "${database[@]}" -c 'create table if not exists raw_commit (id bigserial primary key, payload text)'
     echo "insert into raw_commit (payload) values (repeat('x', 200))" >"$log.sql"
-    "$bin/pgbench" -n -c 1 -t 2000 -M prepared -f "$log.sql" -l --log-prefix="$log" "$url?host=$folder/postgres" >"$log.out" 2>&1 ||
+    "$bin/pgbench" -n -c 1 -t 2000 -M prepared -f "$log.sql" -l --log-prefix="$log" "${database[@]}" >"$log.out" 2>&1 ||
         { cat "$log.out" >&2 && return 1; }
     cut -d ' ' -f 3 "$log".[0-9]* | sort -n | awk '{ times[NR] = $1 } END { printf "raw_commit.p50\t%d\tus\n", times[int((NR + 1) / 2)] }'
     rm "$log".[0-9]*

@@ -32,14 +32,6 @@ def channel() -> grpc.Channel:
     return grpc.insecure_channel(address, options=OPTIONS)
 
 
-def aio_channel() -> grpc.aio.Channel:
-    """The same for asyncio."""
-    address, credentials = _endpoint()
-    if credentials:
-        return grpc.aio.secure_channel(address, credentials, options=OPTIONS)
-    return grpc.aio.insecure_channel(address, options=OPTIONS)
-
-
 def metadata(key: str | None = None) -> tuple[tuple[str, str], ...]:
     """What each call carries: the API key, that of EVENTFLOW_API_KEY unless another one is given."""
     key = key or os.environ.get("EVENTFLOW_API_KEY")

@@ -26,7 +26,7 @@ class Refusal:
 
     @classmethod
     def of(cls, error: grpc.RpcError) -> Self:
-        """From an error of a call, of `grpc` or of `grpc.aio`."""
+        """From an error of a call."""
         refusal = cls(code=error.code().name, message=error.details() or "")
         refusal._read_details(rpc_status.from_call(error))
         trailers = dict(error.trailing_metadata() or ())

@@ -34,6 +34,7 @@ mod queue;
 mod raw;
 mod readers;
 mod redis_faults;
+mod service_config;
 mod serving;
 mod sql;
 mod streams;
